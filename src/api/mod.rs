@@ -1,0 +1,1 @@
+//! HTTP API: Tempo's shapes, status, metrics.

@@ -1,0 +1,1 @@
+//! Attribute actions, detectors and redaction on the wire bytes.

@@ -1,0 +1,18 @@
+//! Tracewell: an OpenTelemetry-compatible trace collector.
+//!
+//! Data flows one way: receive → enrich → log → sample → store → query. `ARCHITECTURE.md` says where everything is.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod enrich;
+pub mod log;
+pub mod observe;
+pub mod query;
+pub mod receive;
+pub mod rules_source;
+pub mod runtime;
+pub mod sample;
+pub mod store;
+pub mod traceql;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! Tracewell.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Own metrics and logs.

@@ -1,0 +1,1 @@
+//! Trace by id and search over the table and the log.

@@ -1,0 +1,1 @@
+//! Files behind a trait, so that a simulated disk can stand in for the real one.

@@ -1,0 +1,1 @@
+//! Rules, the index of traces, verdicts.

@@ -1,0 +1,1 @@
+//! The open table: Delta over Parquet on object storage.

@@ -1,0 +1,1 @@
+//! TraceQL: lexer, parser, types, evaluation over one trace. Pure.

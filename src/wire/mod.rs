@@ -1,0 +1,1 @@
+//! Protobuf views and edits on OTLP wire bytes. Pure.
