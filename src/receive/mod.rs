@@ -1,1 +1,64 @@
-//! OTLP receivers: gRPC and HTTP, admission by bytes.
+//! OTLP receivers: gRPC and HTTP on listeners of their own, admission by bytes, errors to the letter of the OTLP
+//! specification. A request stays one [`Bytes`]; spans are not decoded here.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::runtime::{RequestId, Tenant};
+
+/// One export request, admitted and decompressed.
+#[derive(Clone, Debug)]
+pub struct ExportRequest {
+    /// Whose spans these are.
+    pub tenant: Tenant,
+    /// Correlates this request's log lines through all stages.
+    pub request_id: RequestId,
+    /// When its head arrived, nanoseconds since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// A protobuf `ExportTraceServiceRequest`, decompressed, not validated. Empty when nothing was sent.
+    pub body: Bytes,
+}
+
+/// What became of a request that was taken: it is durable, except for the spans counted here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Spans that were refused for good (invalid ids): the sender must not send them again.
+    pub rejected_spans: u64,
+    /// Why, in words; with no rejected span a warning. Empty when there is nothing to say.
+    pub message: String,
+}
+
+/// Why a whole request was not taken. Nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are not an export request. Sending them again will not help.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// More is in flight than the budgets allow.
+    #[error("overloaded: {reason}")]
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+        /// Which budget, in words.
+        reason: String,
+    },
+    /// The request cannot be made durable now (disk full, failing, shutting down).
+    #[error("unavailable: {reason}")]
+    Unavailable {
+        /// When to come back.
+        retry_after: Duration,
+        /// What is the matter, in words.
+        reason: String,
+    },
+}
+
+/// The stage behind the receivers: validates, edits and makes a request durable.
+///
+/// The returned future may be dropped at any await when the sender goes away; what was begun may then still
+/// become durable, which OTLP allows (the sender was told nothing and will send again).
+pub trait Ingest: Send + Sync + 'static {
+    /// Takes a request. `Ok` means that every span of it not counted as rejected is durable.
+    fn ingest(&self, request: ExportRequest) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+}
