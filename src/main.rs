@@ -1,2 +1,10 @@
-//! Tracewell.
-fn main() {}
+//! The `tracewell` binary: parse, build, run, exit code.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tracewell::cli::main()
+}

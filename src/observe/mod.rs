@@ -1,1 +1,3 @@
-//! Own metrics and logs.
+//! The daemon about itself: its logs and its metrics.
+
+pub mod logs;

@@ -1,0 +1,16 @@
+# Written for any OCI builder; the project's own CI has no container engine, so this file is not run there.
+FROM rust:1.95.0-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bin tracewell && mkdir -p /out/data && cp target/release/tracewell /out/
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /out/tracewell /usr/local/bin/tracewell
+COPY --from=build --chown=nonroot:nonroot /out/data /data
+ENV TRACEWELL_DATA=/data TRACEWELL_GRPC=0.0.0.0:4317 TRACEWELL_HTTP=0.0.0.0:4318 TRACEWELL_API=0.0.0.0:3200
+VOLUME /data
+EXPOSE 4317 4318 3200
+USER nonroot
+ENTRYPOINT ["/usr/local/bin/tracewell"]
+CMD ["run"]
