@@ -1,8 +1,20 @@
-//! The only room that touches clocks, randomness and files.
+//! The only room that touches clocks, randomness, files and threads. Everything else takes them as parameters, so that
+//! a simulation can stand in for the machine.
 
 pub mod clock;
+pub mod cpu;
 pub mod disk;
+pub mod drain;
+pub mod lock;
+pub mod random;
+pub mod tasks;
 pub mod tenant;
 
 pub use clock::{Clock, SystemClock};
+pub use cpu::CpuPool;
+pub use disk::{Disk, DiskFile, OpenMode, RealDisk};
+pub use drain::{Drain, DrainReport, Shutdown};
+pub use lock::{DirLock, LockError};
+pub use random::{Random, SeededRandom, SystemRandom};
+pub use tasks::{Panicked, TaskHandle, Tasks};
 pub use tenant::{RequestId, Tenant};

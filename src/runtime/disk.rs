@@ -1,1 +1,0 @@
-//! Files behind a trait, so that a simulated disk can stand in for the real one.
