@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 use super::shop::{self, Fate, Visit};
-use super::story::Told;
+use super::story::{Elsewhere, Told};
 
 /// How many of a hundred traces fail, and how many are slow.
 const PERCENT_ERROR: u32 = 2;
@@ -21,8 +21,8 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.37.0";
 /// Invents traces. The same seed gives the same traces, ids included.
 pub struct Generator {
     rng: Rng,
-    /// Producer spans (trace id, span id) of orders that no consumer has taken yet.
-    orders: VecDeque<(Vec<u8>, Vec<u8>)>,
+    /// Producer spans of orders that no consumer has taken yet.
+    orders: VecDeque<Elsewhere>,
 }
 
 impl Generator {

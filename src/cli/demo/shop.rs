@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::generate::{attribute, int, text};
-use super::story::Story;
+use super::story::{Elsewhere, Story};
 
 /// A service of the shop.
 pub(super) struct Service {
@@ -112,7 +112,7 @@ pub(super) fn visit(rng: &mut Rng, visit: Visit, fate: Fate) -> Story<'_> {
 }
 
 /// The queue's consumer fulfils orders that other traces produced: a trace of its own that links to them.
-pub(super) fn fulfil<'r>(rng: &'r mut Rng, orders: &[(Vec<u8>, Vec<u8>)]) -> Story<'r> {
+pub(super) fn fulfil<'r>(rng: &'r mut Rng, orders: &[Elsewhere]) -> Story<'r> {
     let mut story = Story::new(rng);
     let attributes = messaging("process", Some(orders.len()));
     story.span(&INVENTORY, SpanKind::Consumer, "process orders", attributes, |s| {

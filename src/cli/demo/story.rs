@@ -21,6 +21,9 @@ pub(super) struct Told {
     pub span: Span,
 }
 
+/// A span of another trace: trace id, span id.
+pub(super) type Elsewhere = (Vec<u8>, Vec<u8>);
+
 /// One trace in the making. Times are nanoseconds since the root's start until [`Self::end_at`].
 pub(super) struct Story<'r> {
     rng: &'r mut Rng,
@@ -30,7 +33,7 @@ pub(super) struct Story<'r> {
     open: Vec<usize>,
     now: u64,
     /// The producer span of an order put into the queue, if any.
-    order: Option<(Vec<u8>, Vec<u8>)>,
+    order: Option<Elsewhere>,
 }
 
 impl<'r> Story<'r> {
@@ -100,8 +103,8 @@ impl<'r> Story<'r> {
         self.innermost().events.push(event);
     }
 
-    /// Adds a link to another trace's span (its trace id and span id) to the innermost open span.
-    pub fn link(&mut self, to: &(Vec<u8>, Vec<u8>), attributes: Vec<KeyValue>) {
+    /// Adds a link to another trace's span to the innermost open span.
+    pub fn link(&mut self, to: &Elsewhere, attributes: Vec<KeyValue>) {
         let (trace_id, span_id) = to.clone();
         let link = Link { trace_id, span_id, attributes, flags: FLAGS_REMOTE_PARENT, ..Link::default() };
         self.innermost().links.push(link);
@@ -132,7 +135,7 @@ impl<'r> Story<'r> {
     }
 
     /// The spans, put in time so that the last one ends at `end`, and the order that waits for a consumer.
-    pub fn end_at(self, end: u64) -> (Vec<Told>, Option<(Vec<u8>, Vec<u8>)>) {
+    pub fn end_at(self, end: u64) -> (Vec<Told>, Option<Elsewhere>) {
         let start = end.saturating_sub(self.now);
         let mut told = self.told;
         for Told { span, .. } in &mut told {
