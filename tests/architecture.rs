@@ -12,7 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("traceql", &[]),
     ("runtime", &[]),
-    ("config", &["runtime"]),
+    ("config", &["runtime", "enrich"]),
     ("receive", &["wire", "runtime"]),
     ("enrich", &["wire", "traceql", "runtime"]),
     ("log", &["wire", "runtime"]),
