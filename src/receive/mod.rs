@@ -1,10 +1,30 @@
 //! OTLP receivers: gRPC and HTTP on listeners of their own, admission by bytes, errors to the letter of the OTLP
 //! specification. A request stays one [`Bytes`]; spans are not decoded here.
 
+mod admission;
+mod body;
+mod config;
+mod decompress;
+mod failure;
+mod json;
+mod otlp_grpc;
+mod otlp_http;
+mod preface;
+mod reply;
+mod room;
+mod serve;
+mod stats;
+mod status;
+
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use admission::{Budget, Exhausted, Permit};
+pub use config::{ReceiveConfig, ReceiveConfigError};
+pub use serve::{Protocol, Receiver};
+pub use stats::{Reason, ReceiveStats, Transport};
 
 use crate::runtime::{RequestId, Tenant};
 

@@ -1,0 +1,247 @@
+//! Listeners and connections: how many, how long, and how they end.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::Budget;
+use super::config::{ReceiveConfig, ReceiveConfigError};
+use super::preface::{Http, sniff};
+use super::reply::Reply;
+use super::room::Room;
+use super::stats::ReceiveStats;
+use super::{Ingest, otlp_grpc, otlp_http};
+use crate::runtime::Clock;
+
+/// A message in one frame is never copied; more than this in a frame is not worth the buffer.
+const H2_FRAME_BYTES: u32 = 1024 * 1024;
+const H2_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// How long accepting rests when there are no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP/gRPC, over HTTP/2 without TLS.
+    Grpc,
+    /// OTLP/HTTP, over HTTP/1.1 and HTTP/2 without TLS.
+    Http,
+}
+
+/// The OTLP receivers. All listeners share one byte budget and one set of counters. Cheap to clone.
+pub struct Receiver<I> {
+    room: Arc<Room<I>>,
+    tasks: Handle,
+}
+
+impl<I> Clone for Receiver<I> {
+    fn clone(&self) -> Self {
+        Self { room: self.room.clone(), tasks: self.tasks.clone() }
+    }
+}
+
+impl<I: Ingest> Receiver<I> {
+    /// Receivers that hand over to `ingest`. Connections run as tasks of `tasks`.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn new(
+        config: ReceiveConfig,
+        ingest: Arc<I>,
+        clock: Arc<dyn Clock>,
+        tasks: Handle,
+    ) -> Result<Self, ReceiveConfigError> {
+        config.validate()?;
+        Ok(Self { room: Arc::new(Room::new(config, ingest, clock)), tasks })
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Arc<ReceiveStats> {
+        self.room.stats.clone()
+    }
+
+    /// The byte budget, to see how much of it is used.
+    pub fn budget(&self) -> Budget {
+        self.room.limits.budget.clone()
+    }
+
+    /// Serves until `shutdown` is cancelled; then stops accepting, lets requests in flight finish, and returns.
+    /// A caller with a deadline drops the future: connections still open are then cut.
+    pub async fn serve(self, protocol: Protocol, listener: TcpListener, shutdown: CancellationToken) {
+        let mut connections = JoinSet::new();
+        while let Some(stream) = self.accept(&listener, &mut connections, &shutdown).await {
+            // Answers are small and awaited: they must not wait for more to send.
+            let _ = stream.set_nodelay(true);
+            let (room, tasks, shutdown) = (self.room.clone(), self.tasks.clone(), shutdown.clone());
+            let connection = async move {
+                let _open = Open::new(room.stats.clone());
+                serve_connection(&room, protocol, stream, tasks, shutdown).await;
+            };
+            connections.spawn_on(connection, &self.tasks);
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// The next connection, once there is a place for it; `None` when it is time to stop.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        connections: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Option<TcpStream> {
+        loop {
+            let full = connections.len() >= self.room.config.connections_max;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept(), if !full => match accepted {
+                    Ok((stream, _)) => return Some(stream),
+                    Err(error) => rest_after(&error).await,
+                },
+            }
+        }
+    }
+}
+
+/// Some errors are the next connection's own (it was gone before we took it); others say that we are out of something.
+async fn rest_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!(%error, "cannot accept connections for a moment");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Counts a connection while it lives.
+struct Open(Arc<ReceiveStats>);
+
+impl Open {
+    fn new(stats: Arc<ReceiveStats>) -> Self {
+        stats.connection_opened();
+        Self(stats)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+async fn serve_connection<I, T>(
+    room: &Arc<Room<I>>,
+    protocol: Protocol,
+    stream: T,
+    tasks: Handle,
+    shutdown: CancellationToken,
+) where
+    I: Ingest,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let first_bytes = timeout(room.config.header_timeout, sniff(stream));
+    let (http, stream) = tokio::select! {
+        () = shutdown.cancelled() => return,
+        sniffed = first_bytes => match sniffed {
+            Ok(Ok(sniffed)) => sniffed,
+            Ok(Err(_)) | Err(_) => return,
+        },
+    };
+    let service = {
+        let room = room.clone();
+        service_fn(move |request| answer(room.clone(), protocol, request))
+    };
+    let stream = TokioIo::new(stream);
+    let result = match http {
+        Http::One => {
+            let connection = http1_builder(&room.config).serve_connection(stream, service);
+            until_done(connection, http1::Connection::graceful_shutdown, shutdown).await
+        }
+        Http::Two => {
+            let connection = http2_builder(&room.config, tasks).serve_connection(stream, service);
+            until_done(connection, http2::Connection::graceful_shutdown, shutdown).await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Drives a connection to its end, which it is asked for upon `shutdown`.
+async fn until_done<C>(
+    connection: C,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    shutdown: CancellationToken,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => return result,
+        () = shutdown.cancelled() => {}
+    }
+    shut_down(connection.as_mut());
+    connection.await
+}
+
+async fn answer<I: Ingest>(
+    room: Arc<Room<I>>,
+    protocol: Protocol,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    Ok(match protocol {
+        Protocol::Grpc => otlp_grpc::answer(&room, request).await,
+        Protocol::Http => otlp_http::answer(&room, request).await,
+    })
+}
+
+fn http1_builder(config: &ReceiveConfig) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new());
+    builder.header_read_timeout(config.header_timeout);
+    builder.max_header_size(config.header_bytes_max as usize);
+    builder
+}
+
+fn http2_builder(config: &ReceiveConfig, tasks: Handle) -> http2::Builder<OnRuntime> {
+    let mut builder = http2::Builder::new(OnRuntime(tasks));
+    builder.timer(TokioTimer::new());
+    builder.max_frame_size(H2_FRAME_BYTES);
+    builder.initial_stream_window_size(H2_STREAM_WINDOW_BYTES);
+    builder.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
+    builder.max_concurrent_streams(config.streams_max);
+    builder.max_header_list_size(config.header_bytes_max);
+    builder.keep_alive_interval(config.keepalive_interval);
+    builder.keep_alive_timeout(config.keepalive_timeout);
+    builder
+}
+
+/// Runs the streams of a connection where the connection runs.
+#[derive(Clone)]
+struct OnRuntime(Handle);
+
+impl<F> hyper::rt::Executor<F> for OnRuntime
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
