@@ -1,10 +1,3 @@
-//! The `tracewell` binary: parse, build, run, exit code.
+//! The `tracewell` binary.
 
-use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-fn main() -> ExitCode {
-    tracewell::cli::main()
-}
+fn main() {}
