@@ -1,0 +1,74 @@
+//! Reads the log again from its beginning.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::vec;
+
+use super::frame::segment_name;
+use super::record::Record;
+use super::scan::{Damage, Scanner};
+use super::segments::Segment;
+use super::shared::Shared;
+use crate::runtime::OpenMode;
+
+/// Every record that was in the log when it was opened, from the oldest kept segment on, in order. What is damaged is
+/// skipped, counted ([`LogStats::damaged`](super::LogStats::damaged)) and logged. Blocks on the disk.
+pub struct Replay {
+    shared: Arc<Shared>,
+    segments: vec::IntoIter<Segment>,
+    current: Option<(Segment, Scanner)>,
+}
+
+impl Replay {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let segments: Vec<Segment> = shared.segments.lock().iter().copied().collect();
+        Self { shared, segments: segments.into_iter(), current: None }
+    }
+
+    fn open_next(&mut self) -> Option<()> {
+        let segment = self.segments.next()?;
+        let path = self.shared.config.dir.join(segment_name(segment.base));
+        match self.shared.disk.open(&path, OpenMode::Read) {
+            Ok(file) => {
+                self.current = Some((segment, Scanner::new(file, segment.base, segment.bytes())));
+            }
+            Err(error) => {
+                tracing::error!(base = segment.base, %error, "a log segment cannot be read");
+                self.shared.counters.count_damage(Damage { places: 1, bytes: segment.bytes() });
+            }
+        }
+        Some(())
+    }
+
+    fn finish(&mut self) {
+        let Some((segment, scanner)) = self.current.take() else { return };
+        let mut damage = scanner.damage();
+        damage.add(scanner.tail());
+        if damage.places > 0 {
+            tracing::error!(
+                segment = segment_name(segment.base),
+                places = damage.places,
+                bytes = damage.bytes,
+                "skipped damaged records in the log"
+            );
+            self.shared.counters.count_damage(damage);
+        }
+    }
+}
+
+impl Iterator for Replay {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        loop {
+            if let Some((_, scanner)) = &mut self.current {
+                if let Some(record) = scanner.next_record() {
+                    self.shared.counters.replayed.fetch_add(1, Ordering::Relaxed);
+                    return Some(record);
+                }
+                self.finish();
+            }
+            self.open_next()?;
+        }
+    }
+}
