@@ -131,8 +131,7 @@ impl FieldExpr {
         match self {
             Self::Attribute(_) | Self::Intrinsic(..) => u8::MAX,
             Self::Literal(literal, _) => literal.binds(),
-            // A prefix takes what follows it, so it always stands in parentheses beside an arithmetic operator.
-            Self::Unary { .. } => precedence::SUM,
+            Self::Unary { .. } => precedence::PREFIX,
             Self::Binary { op, .. } => op.precedence(),
             Self::Match { .. } => precedence::COMPARISON,
         }
@@ -147,7 +146,7 @@ impl Literal {
             Self::Float(value) => value.is_sign_negative(),
             _ => false,
         };
-        if negative { precedence::SUM } else { u8::MAX }
+        if negative { precedence::PREFIX } else { u8::MAX }
     }
 }
 
@@ -194,13 +193,11 @@ impl Display for Literal {
 /// `left op right`, each side in parentheses where its operators bind no tighter.
 fn infix<T: Display>(f: &mut Formatter<'_>, op: BinaryOp, left: (&T, u8), right: (&T, u8)) -> fmt::Result {
     let level = op.precedence();
-    // `^` groups from the right, the others from the left; a prefix to the left of any of them takes it all.
+    // `^` groups from the right, the others from the left.
     let from_right = op == BinaryOp::Power;
-    let arithmetic = op.is_arithmetic();
-    let prefix_like = |binds: u8| arithmetic && binds <= precedence::SUM;
-    grouped(f, left.0, prefix_like(left.1) || if from_right { left.1 <= level } else { left.1 < level })?;
+    grouped(f, left.0, left.1 < level || (from_right && left.1 == level))?;
     write!(f, " {} ", op.symbol())?;
-    grouped(f, right.0, prefix_like(right.1) || if from_right { right.1 < level } else { right.1 <= level })
+    grouped(f, right.0, right.1 < level || (!from_right && right.1 == level))
 }
 
 fn grouped<T: Display>(f: &mut Formatter<'_>, node: &T, parentheses: bool) -> fmt::Result {

@@ -1,8 +1,8 @@
 //! Static checks: what can never mean anything is an error when the query is parsed, not an empty answer.
 
 use super::ast::{
-    AggregateOp, BinaryOp, FieldExpr, Intrinsic, Literal, Query, ScalarExpr, ScalarFilter, SourceSpan,
-    SpansetExpr, Stage, UnaryOp,
+    BinaryOp, FieldExpr, Intrinsic, Literal, Query, ScalarExpr, ScalarFilter, SourceSpan, SpansetExpr, Stage,
+    UnaryOp,
 };
 use super::error::Fault;
 
@@ -21,6 +21,8 @@ pub enum Type {
     Float,
     /// A duration.
     Duration,
+    /// A number of which only a span tells the type: arithmetic over attributes.
+    Number,
     /// A boolean.
     Bool,
     /// A span's status.
@@ -32,7 +34,7 @@ pub enum Type {
 impl Type {
     /// Whether it can be computed with.
     pub fn is_numeric(self) -> bool {
-        matches!(self, Self::Any | Self::Int | Self::Float | Self::Duration)
+        matches!(self, Self::Any | Self::Number | Self::Int | Self::Float | Self::Duration)
     }
 
     /// Whether it has an order.
@@ -59,6 +61,7 @@ impl Type {
             Self::Int => "an integer",
             Self::Float => "a float",
             Self::Duration => "a duration",
+            Self::Number => "a number",
             Self::Bool => "a boolean",
             Self::Status => "a status",
             Self::Kind => "a kind",
@@ -158,14 +161,13 @@ fn scalar_filter(filter: &ScalarFilter) -> Result<(), Fault> {
 fn scalar(expr: &ScalarExpr) -> Result<bool, Fault> {
     match expr {
         ScalarExpr::Literal(..) => Ok(false),
-        ScalarExpr::Aggregate { op, field, at } => {
+        ScalarExpr::Aggregate { op, field, .. } => {
             let Some(field) = field else { return Ok(true) };
             let found = field_type(field)?;
             if !found.is_numeric() {
                 let message = format!("`{}` needs a number, this is {}", op.word(), found.words());
                 return Err(Fault::types(field.at(), message));
             }
-            debug_assert!(*op != AggregateOp::Count, "the parser gives count no field at {at:?}");
             of_a_span(field, "an aggregate needs a field of the span")?;
             Ok(true)
         }
@@ -214,6 +216,7 @@ fn divides_by_zero(op: BinaryOp, left: Type, right: &FieldExpr) -> bool {
 fn unary_type(op: UnaryOp, operand: Type, at: SourceSpan) -> Result<Type, Fault> {
     match op {
         UnaryOp::Not if operand.is_boolean() => Ok(Type::Bool),
+        UnaryOp::Negate if operand == Type::Any => Ok(Type::Number),
         UnaryOp::Negate if operand.is_numeric() => Ok(operand),
         UnaryOp::Not => Err(Fault::types(at, format!("`!` needs a condition, this is {}", operand.words()))),
         UnaryOp::Negate => Err(Fault::types(at, format!("`-` needs a number, this is {}", operand.words()))),
@@ -238,8 +241,8 @@ fn binary_type(op: BinaryOp, left: Type, right: Type, at: SourceSpan) -> Result<
 /// The type of a computation, as `values::arithmetic` gives it.
 fn computed_type(op: BinaryOp, left: Type, right: Type) -> Type {
     match (left, right) {
-        (Type::Any, _) | (_, Type::Any) => Type::Any,
-        (Type::Int, Type::Int) if op == BinaryOp::Power => Type::Any,
+        (Type::Any | Type::Number, _) | (_, Type::Any | Type::Number) => Type::Number,
+        (Type::Int, Type::Int) if op == BinaryOp::Power => Type::Number,
         (Type::Int, Type::Int) => Type::Int,
         (Type::Duration, Type::Duration) => match op {
             BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Power => Type::Float,

@@ -159,28 +159,30 @@ pub(super) const METRICS: &[&str] = &[
 pub(super) mod precedence {
     pub const LOGIC: u8 = 1;
     pub const COMPARISON: u8 = 2;
-    pub const SUM: u8 = 3;
-    pub const NOT: u8 = 4;
-    pub const PRODUCT: u8 = 5;
-    pub const POWER: u8 = 6;
+    /// What `Display` takes a prefix and its operand for: in parentheses beside arithmetic, bare elsewhere.
+    pub const PREFIX: u8 = 3;
+    pub const SUM: u8 = 4;
+    pub const NOT: u8 = 5;
+    pub const PRODUCT: u8 = 6;
+    pub const POWER: u8 = 7;
 }
 
-/// Operators between fields or scalars: symbol and precedence. All but `^` group from the left.
-const BINARY: &[(BinaryOp, &str, u8)] = &[
-    (BinaryOp::Or, "||", precedence::LOGIC),
-    (BinaryOp::And, "&&", precedence::LOGIC),
-    (BinaryOp::Equal, "=", precedence::COMPARISON),
-    (BinaryOp::NotEqual, "!=", precedence::COMPARISON),
-    (BinaryOp::Less, "<", precedence::COMPARISON),
-    (BinaryOp::LessEqual, "<=", precedence::COMPARISON),
-    (BinaryOp::Greater, ">", precedence::COMPARISON),
-    (BinaryOp::GreaterEqual, ">=", precedence::COMPARISON),
-    (BinaryOp::Add, "+", precedence::SUM),
-    (BinaryOp::Subtract, "-", precedence::SUM),
-    (BinaryOp::Multiply, "*", precedence::PRODUCT),
-    (BinaryOp::Divide, "/", precedence::PRODUCT),
-    (BinaryOp::Modulo, "%", precedence::PRODUCT),
-    (BinaryOp::Power, "^", precedence::POWER),
+/// Operators between fields or scalars, as written.
+const BINARY: &[(BinaryOp, &str)] = &[
+    (BinaryOp::Or, "||"),
+    (BinaryOp::And, "&&"),
+    (BinaryOp::Equal, "="),
+    (BinaryOp::NotEqual, "!="),
+    (BinaryOp::Less, "<"),
+    (BinaryOp::LessEqual, "<="),
+    (BinaryOp::Greater, ">"),
+    (BinaryOp::GreaterEqual, ">="),
+    (BinaryOp::Add, "+"),
+    (BinaryOp::Subtract, "-"),
+    (BinaryOp::Multiply, "*"),
+    (BinaryOp::Divide, "/"),
+    (BinaryOp::Modulo, "%"),
+    (BinaryOp::Power, "^"),
 ];
 
 impl BinaryOp {
@@ -194,9 +196,16 @@ impl BinaryOp {
         BINARY.iter().find(|entry| entry.0 == self).map_or("", |entry| entry.1)
     }
 
-    /// Its precedence.
-    pub(super) fn precedence(self) -> u8 {
-        BINARY.iter().find(|entry| entry.0 == self).map_or(0, |entry| entry.2)
+    /// How tightly it binds. Evaluation asks for every span, so this is no look-up in a table.
+    pub(super) const fn precedence(self) -> u8 {
+        match self {
+            Self::Or | Self::And => precedence::LOGIC,
+            Self::Equal | Self::NotEqual => precedence::COMPARISON,
+            Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual => precedence::COMPARISON,
+            Self::Add | Self::Subtract => precedence::SUM,
+            Self::Multiply | Self::Divide | Self::Modulo => precedence::PRODUCT,
+            Self::Power => precedence::POWER,
+        }
     }
 
     /// `&&`, `||`.
