@@ -159,7 +159,8 @@ fn an_unknown_configuration_key_is_shown_with_line_column_and_the_nearest_known_
 fn rules_check_shows_line_and_column_and_exits_1() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.yaml");
-    std::fs::write(&rules, "version: 1\nrules:\n  - { name: a, when: '{ status = }', keep: 100% }\n").unwrap();
+    std::fs::write(&rules, "version: 1\nrules:\n  - { name: a, when: '{ status = }', keep: 100% }\n")
+        .unwrap();
     let (code, out, err) = tracewell(&["rules", "check", rules.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(format!("{out}{err}").contains("rules.yaml:3:"), "{out}{err}");

@@ -84,8 +84,7 @@ async fn trace_debug_keeps_everything_whatever_the_rules() {
     let folder = tempfile::tempdir().unwrap();
     let rules =
         "version: 1\ndecision: { wait: 1s, after_root: 100ms }\nrules: [{ name: none, drop: true }]\n";
-    let daemon =
-        Start::new(&folder.path().join("data")).rules(rules).env("TRACE_DEBUG", "1").run();
+    let daemon = Start::new(&folder.path().join("data")).rules(rules).env("TRACE_DEBUG", "1").run();
     let mut client = traffic::connect(&daemon.grpc).await.unwrap();
     for number in 0..50 {
         traffic::send(&mut client, traffic::trace(number, Shape::Plain, 2), "shop").await.unwrap();

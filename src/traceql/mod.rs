@@ -19,6 +19,6 @@ pub use access::{SpanAccess, TraceAccess, Value, Values};
 pub use ast::*;
 pub use error::{ParseError, ParseErrorKind};
 pub use eval::{Matched, MatchedSpanset, compares, eval, matches, values_of};
-pub use parser::{DEPTH_MAX, NESTING_MAX, QUERY_BYTES_MAX, parse};
+pub use parser::{DEPTH_MAX, NESTING_MAX, PATTERNS_MAX, QUERY_BYTES_MAX, parse};
 pub use types::Type;
 pub use walk::Reach;

@@ -115,7 +115,11 @@ impl Page<'_> {
     }
 
     fn link(&mut self, link: &Link) {
-        self.line(&format!("link to trace {} span {}", hex::encode(&link.trace_id), hex::encode(&link.span_id)));
+        self.line(&format!(
+            "link to trace {} span {}",
+            hex::encode(&link.trace_id),
+            hex::encode(&link.span_id)
+        ));
         self.attributes("  ", &link.attributes);
     }
 

@@ -83,7 +83,8 @@ impl<'c> Sheet<'c> {
                 services.entry(placed.service.to_owned()).or_insert(next);
             }
         }
-        let widest = rows.iter().map(|row| text::width(&row.branch()) + text::width(&label(row).plain())).max();
+        let widest =
+            rows.iter().map(|row| text::width(&row.branch()) + text::width(&label(row).plain())).max();
         let most = (canvas.width * 55 / 100).max(LABEL_COLUMNS_MIN);
         let label_columns = widest.unwrap_or(0).clamp(LABEL_COLUMNS_MIN, most);
         let taken = label_columns + DURATION_COLUMNS + 4;
@@ -173,7 +174,9 @@ impl<'c> Sheet<'c> {
         if early > 0 {
             let those = text::count(early, "span starts", "spans start");
             let most = units::duration(most);
-            notes.push(format!("{those} before the parent, by up to {most}: clocks differ; times are shown as sent"));
+            notes.push(format!(
+                "{those} before the parent, by up to {most}: clocks differ; times are shown as sent"
+            ));
         }
         notes.iter().map(|note| format!("{}\n", self.canvas.paint(DIM, &format!("note: {note}")))).collect()
     }

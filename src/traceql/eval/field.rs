@@ -5,12 +5,12 @@ use crate::traceql::ast::{Attribute, BinaryOp, FieldExpr, Literal, Pattern, Scop
 use crate::traceql::values;
 
 /// Whether the condition holds for the span. What is missing or of the wrong type makes it false.
-pub fn matches(condition: &FieldExpr, span: &impl SpanAccess) -> bool {
+pub fn matches(condition: &FieldExpr, span: &(impl SpanAccess + ?Sized)) -> bool {
     truth(condition, span) == Some(true)
 }
 
 /// What an expression gives for the span.
-pub fn values_of<'a>(expr: &'a FieldExpr, span: &'a impl SpanAccess) -> Values<'a> {
+pub fn values_of<'a>(expr: &'a FieldExpr, span: &'a (impl SpanAccess + ?Sized)) -> Values<'a> {
     match expr {
         FieldExpr::Attribute(attribute) => attribute_of(attribute, span),
         FieldExpr::Intrinsic(intrinsic, _) => span.intrinsic(*intrinsic),
@@ -28,7 +28,7 @@ pub fn values_of<'a>(expr: &'a FieldExpr, span: &'a impl SpanAccess) -> Values<'
     }
 }
 
-fn attribute_of<'a>(attribute: &Attribute, span: &'a impl SpanAccess) -> Values<'a> {
+fn attribute_of<'a>(attribute: &Attribute, span: &'a (impl SpanAccess + ?Sized)) -> Values<'a> {
     let look = |scope| match attribute.parent {
         true => span.parent_attribute(scope, &attribute.name),
         false => span.attribute(scope, &attribute.name),
@@ -50,7 +50,7 @@ fn negated(values: &Values<'_>) -> Option<Value<'static>> {
 }
 
 /// The expression as a condition; `None` where it is none.
-fn truth(expr: &FieldExpr, span: &impl SpanAccess) -> Option<bool> {
+fn truth(expr: &FieldExpr, span: &(impl SpanAccess + ?Sized)) -> Option<bool> {
     match expr {
         FieldExpr::Binary { op: BinaryOp::And, left, right, .. } => {
             Some(matches(left, span) && matches(right, span))
@@ -74,7 +74,7 @@ fn truth(expr: &FieldExpr, span: &impl SpanAccess) -> Option<bool> {
     }
 }
 
-fn compared(op: BinaryOp, left: &FieldExpr, right: &FieldExpr, span: &impl SpanAccess) -> bool {
+fn compared(op: BinaryOp, left: &FieldExpr, right: &FieldExpr, span: &(impl SpanAccess + ?Sized)) -> bool {
     let is_nil = |expr: &FieldExpr| matches!(expr, FieldExpr::Literal(Literal::Nil, _));
     match (is_nil(left), is_nil(right)) {
         (false, false) => compares(op, &values_of(left, span), &values_of(right, span)),

@@ -49,7 +49,7 @@ impl<'a> Lexer<'a> {
 
     /// The next token and where it stands; `End` for ever after the last one.
     pub fn next(&mut self) -> Result<(Token, SourceSpan), Fault> {
-        self.skip_while(char::is_whitespace);
+        self.skip_blanks();
         let start = self.offset;
         let token = match self.peek() {
             None => Token::End,
@@ -65,6 +65,15 @@ impl<'a> Lexer<'a> {
             Some(c) => self.symbol(c)?,
         };
         Ok((token, self.since(start)))
+    }
+
+    /// Steps over white space and comments, from `//` to the end of the line.
+    fn skip_blanks(&mut self) {
+        self.skip_while(char::is_whitespace);
+        while self.take("//") {
+            self.skip_while(|c| c != '\n');
+            self.skip_while(char::is_whitespace);
+        }
     }
 
     fn rest(&self) -> &'a str {

@@ -1,6 +1,6 @@
 //! Expressions over one span: what stands in braces and in the arguments of stages.
 
-use super::{Parser, Tall, grown};
+use super::{PATTERNS_MAX, Parser, Tall, grown};
 use crate::traceql::ast::{
     Attribute, BinaryOp, FieldExpr, Kind, Literal, Pattern, SourceSpan, Status, UnaryOp,
 };
@@ -59,7 +59,7 @@ impl Parser<'_> {
             let node = match infix {
                 Infix::Binary(op) => fold::binary_expr(op, left.node, right.node, at)?,
                 Infix::Match { negated } => {
-                    matching(negated, left.node, right.node, at, self.since(right_at))?
+                    self.matching(negated, left.node, right.node, at, self.since(right_at))?
                 }
             };
             left = grown(node, height, at)?;
@@ -110,6 +110,31 @@ impl Parser<'_> {
         grown(fold::unary_expr(op, operand.node, at), operand.height, at)
     }
 
+    /// `left =~ right`, with the regular expression compiled.
+    fn matching(
+        &mut self,
+        negated: bool,
+        left: FieldExpr,
+        right: FieldExpr,
+        at: SourceSpan,
+        right_at: SourceSpan,
+    ) -> Result<FieldExpr, Fault> {
+        let FieldExpr::Literal(Literal::Str(source), _) = right else {
+            return Err(Fault::types(right_at, "a regular expression must be a string constant"));
+        };
+        self.patterns += 1;
+        if self.patterns > PATTERNS_MAX {
+            let message = format!("more than {PATTERNS_MAX} regular expressions; use alternatives: `a|b`");
+            return Err(Fault::new(ParseErrorKind::Regex, right_at, message));
+        }
+        let pattern = Pattern::new(&source).map_err(|error| {
+            let message =
+                format!("this regular expression does not compile: {}", last_line(&error.to_string()));
+            Fault::new(ParseErrorKind::Regex, right_at, message)
+        })?;
+        Ok(FieldExpr::Match { negated, operand: Box::new(left), pattern, at })
+    }
+
     /// A constant, without sign, if one stands here.
     pub(super) fn literal(&mut self) -> Result<Option<Literal>, Fault> {
         let literal = match &self.token {
@@ -145,24 +170,6 @@ fn word_literal(word: &str) -> Option<Literal> {
 
 fn unknown_word(word: &str) -> String {
     format!("`{word}` is no intrinsic and no constant; an attribute starts with a dot or a scope: `.{word}`")
-}
-
-/// `left =~ right`, with the regular expression compiled.
-fn matching(
-    negated: bool,
-    left: FieldExpr,
-    right: FieldExpr,
-    at: SourceSpan,
-    right_at: SourceSpan,
-) -> Result<FieldExpr, Fault> {
-    let FieldExpr::Literal(Literal::Str(source), _) = right else {
-        return Err(Fault::types(right_at, "a regular expression must be a string constant"));
-    };
-    let pattern = Pattern::new(&source).map_err(|error| {
-        let message = format!("this regular expression does not compile: {}", last_line(&error.to_string()));
-        Fault::new(ParseErrorKind::Regex, right_at, message)
-    })?;
-    Ok(FieldExpr::Match { negated, operand: Box::new(left), pattern, at })
 }
 
 /// The regex crate draws the pattern over several lines; the last one says what is wrong.

@@ -17,6 +17,9 @@ pub const NESTING_MAX: usize = 64;
 /// How deep a tree may grow; a chain `a && b && c` grows by one for each operator.
 pub const DEPTH_MAX: usize = 512;
 
+/// How many regular expressions a query may hold: each may take up to a mebibyte once compiled.
+pub const PATTERNS_MAX: usize = 64;
+
 /// Parses and checks a query: grammar, types, regular expressions, limits. Never panics.
 pub fn parse(source: &str) -> Result<Query, ParseError> {
     parse_faulty(source).map_err(|fault| ParseError::locate(fault, source))
@@ -56,13 +59,14 @@ struct Parser<'a> {
     /// Where the token before ended.
     last_end: usize,
     nesting: usize,
+    patterns: usize,
 }
 
 impl<'a> Parser<'a> {
     fn new(source: &'a str) -> Result<Self, Fault> {
         let mut lexer = Lexer::new(source);
         let (token, at) = lexer.next()?;
-        Ok(Self { lexer, token, at, last_end: 0, nesting: 0 })
+        Ok(Self { lexer, token, at, last_end: 0, nesting: 0, patterns: 0 })
     }
 
     /// `pipeline [with(…)]`.

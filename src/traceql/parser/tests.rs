@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{DEPTH_MAX, NESTING_MAX, QUERY_BYTES_MAX, parse};
+use super::{DEPTH_MAX, NESTING_MAX, PATTERNS_MAX, QUERY_BYTES_MAX, parse};
 use crate::traceql::error::ParseErrorKind;
 
 /// What is parsed, and how it is written back.
@@ -39,6 +39,7 @@ fn filters() {
         ("{ resource.x =~ \"a.*\" }", "{ resource.x =~ \"a.*\" }"),
         ("{ name !~ `\\d+` }", "{ name !~ \"\\\\d+\" }"),
         ("{ 500ms < duration }", "{ 500ms < duration }"),
+        ("// all\n{ .a//b = 1 // of them\n } // and nothing else", "{ .a//b = 1 }"),
         ("{ parent.span.x = 1 && parent.y = -2.5 }", "{ parent.span.x = 1 && parent.y = -2.5 }"),
         ("{ .\"a b\" = 1 && .\"1x\" = 2 && .\"ok\" = 3 }", "{ .\"a b\" = 1 && .\"1x\" = 2 && .ok = 3 }"),
         ("{ parent.\"span.x\" = 1 }", "{ parent.\"span.x\" = 1 }"),
@@ -231,6 +232,9 @@ fn regular_expressions_are_checked() {
     }
     refused("{ .a =~ .b }", ParseErrorKind::Type, 8, "string constant");
     refused("{ .a =~ 5 }", ParseErrorKind::Type, 8, "string constant");
+    let many = |n: usize| format!("{{ {} }}", vec![".a =~ `x`"; n].join(" && "));
+    assert!(parse(&many(PATTERNS_MAX)).is_ok());
+    refused(&many(PATTERNS_MAX + 1), ParseErrorKind::Regex, 8 + 13 * PATTERNS_MAX, "more than 64");
     check("{ .a =~ \"(?x) a # comment\" }", "{ .a =~ \"(?x) a # comment\" }");
 }
 
