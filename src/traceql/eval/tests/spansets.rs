@@ -192,3 +192,24 @@ fn an_empty_trace_matches_nothing() {
     check(&TestTrace::default(), "{}", &[]);
     check(&TestTrace::default(), "{} !> {}", &[]);
 }
+
+#[test]
+fn the_deepest_query_is_evaluated_within_a_small_stack() {
+    use crate::traceql::{DEPTH_MAX, NESTING_MAX, Query};
+    fn shared<T: Send + Sync + 'static>(value: T) -> T {
+        value
+    }
+    let chain = format!("{{ name = \"z\"{} }}", " || name = \"c\"".repeat(DEPTH_MAX - 2));
+    let nested = format!("{}{{}} | count() > 0{}", "(".repeat(NESTING_MAX), ")".repeat(NESTING_MAX));
+    let relations = format!("{{}}{}", " >> {}".repeat(DEPTH_MAX - 1));
+    for (text, spans) in [(chain, vec![2, 4, 6]), (nested, (0..7).collect()), (relations, vec![])] {
+        let query: Query = shared(parse(&text).unwrap());
+        let run = move || {
+            let found = eval(&query.clone(), &tree());
+            assert_eq!(query.fields().len(), query.fields().len().min(1));
+            found.map(|matched| matched.spans()).unwrap_or_default()
+        };
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
+        assert_eq!(thread.join().unwrap(), spans, "{text}");
+    }
+}
