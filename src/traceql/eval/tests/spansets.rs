@@ -206,7 +206,7 @@ fn the_deepest_query_is_evaluated_within_a_small_stack() {
         let query: Query = shared(parse(&text).unwrap());
         let run = move || {
             let found = eval(&query.clone(), &tree());
-            assert_eq!(query.fields().len(), query.fields().len().min(1));
+            assert!(query.fields().len() <= 1, "walking needs no more stack");
             found.map(|matched| matched.spans()).unwrap_or_default()
         };
         let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
