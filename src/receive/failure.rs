@@ -65,7 +65,8 @@ impl Failure {
             Self::NoRoom | Self::ComeBack { .. } => Code::Unavailable,
             Self::TimedOut(_) => Code::DeadlineExceeded,
             Self::Disconnected => Code::Cancelled,
-            Self::Encoding(_) | Self::Method(_) | Self::Path(_) => Code::Unimplemented,
+            Self::Encoding(_) | Self::Method(_) => Code::Unimplemented,
+            Self::Path(_) => Code::NotFound,
             Self::Protocol { code, .. } => *code,
         }
     }

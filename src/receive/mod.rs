@@ -15,6 +15,8 @@ mod room;
 mod serve;
 mod stats;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::time::Duration;

@@ -16,6 +16,8 @@ use super::stats::{Reason, Transport};
 use super::{Accepted, Ingest, json, status};
 
 const PATH: &str = "/v1/traces";
+/// More JSON than this would keep other requests waiting while it is converted.
+const JSON_INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// The encodings of OTLP/HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,20 +119,30 @@ async fn export_json<I: Ingest>(
     // The protobuf is never longer than the JSON; while it is written there are both.
     let json_bytes = inflated.permit.bytes();
     inflated.permit.grow_to(json_bytes + inflated.body.len())?;
-    let converted = json::to_protobuf(&inflated.body)
-        .map_err(|error| Failure::Malformed { field: error.path, message: error.message })?;
-    inflated.body = Bytes::from(converted.protobuf);
-    inflated.permit.shrink_to(inflated.body.len());
+    let (inflated, snake_case_keys) = if inflated.body.len() <= JSON_INLINE_BYTES_MAX {
+        convert(inflated)?
+    } else {
+        let converted = room.tasks.spawn_blocking(|| convert(inflated)).await;
+        converted.unwrap_or_else(|_| Err(Failure::malformed("this JSON cannot be read")))?
+    };
     let mut accepted = room.submit(inflated, arrived_unix_nano).await?;
-    if converted.snake_case_keys > 0 {
-        room.stats.count_json_snake_case_keys(converted.snake_case_keys);
+    if snake_case_keys > 0 {
+        room.stats.count_json_snake_case_keys(snake_case_keys);
         if accepted.message.is_empty() {
-            let keys = converted.snake_case_keys;
             accepted.message =
-                format!("{keys} snake_case keys were ignored: OTLP/JSON has lowerCamelCase keys");
+                format!("{snake_case_keys} snake_case keys were ignored: OTLP/JSON has lowerCamelCase keys");
         }
     }
     Ok(accepted)
+}
+
+/// Puts protobuf in JSON's place, and says how many snake_case keys were ignored.
+fn convert(mut inflated: Inflated) -> Result<(Inflated, u64), Failure> {
+    let converted = json::to_protobuf(&inflated.body)
+        .map_err(|error| Failure::Malformed { field: error.path, message: error.message })?;
+    inflated.permit.shrink_to(converted.protobuf.capacity());
+    inflated.body = Bytes::from(converted.protobuf);
+    Ok((inflated, converted.snake_case_keys))
 }
 
 fn success(media_type: MediaType, accepted: &Accepted) -> Response<Reply> {

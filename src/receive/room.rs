@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
+
 use super::admission::Budget;
 use super::body::Limits;
 use super::config::ReceiveConfig;
@@ -17,13 +19,15 @@ pub(super) struct Room<I> {
     pub(super) config: ReceiveConfig,
     pub(super) limits: Limits,
     pub(super) stats: Arc<ReceiveStats>,
+    /// Where connections run, and what would keep them waiting.
+    pub(super) tasks: Handle,
     ingest: Arc<I>,
     clock: Arc<dyn Clock>,
     next_request_id: AtomicU64,
 }
 
 impl<I: Ingest> Room<I> {
-    pub(super) fn new(config: ReceiveConfig, ingest: Arc<I>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(config: ReceiveConfig, ingest: Arc<I>, clock: Arc<dyn Clock>, tasks: Handle) -> Self {
         let limits = Limits {
             budget: Budget::new(config.in_flight_bytes_max),
             bytes_max: config.request_bytes_max,
@@ -31,7 +35,7 @@ impl<I: Ingest> Room<I> {
         };
         // Ids go on where no earlier run of the program can have come: its count never overtakes nanoseconds.
         let next_request_id = AtomicU64::new(clock.now_unix_nano());
-        Self { config, limits, stats: Arc::default(), ingest, clock, next_request_id }
+        Self { config, limits, stats: Arc::default(), tasks, ingest, clock, next_request_id }
     }
 
     /// An export request has arrived; says when.

@@ -46,12 +46,11 @@ pub enum Protocol {
 /// The OTLP receivers. All listeners share one byte budget and one set of counters. Cheap to clone.
 pub struct Receiver<I> {
     room: Arc<Room<I>>,
-    tasks: Handle,
 }
 
 impl<I> Clone for Receiver<I> {
     fn clone(&self) -> Self {
-        Self { room: self.room.clone(), tasks: self.tasks.clone() }
+        Self { room: self.room.clone() }
     }
 }
 
@@ -67,7 +66,7 @@ impl<I: Ingest> Receiver<I> {
         tasks: Handle,
     ) -> Result<Self, ReceiveConfigError> {
         config.validate()?;
-        Ok(Self { room: Arc::new(Room::new(config, ingest, clock)), tasks })
+        Ok(Self { room: Arc::new(Room::new(config, ingest, clock, tasks)) })
     }
 
     /// The counters.
@@ -87,12 +86,12 @@ impl<I: Ingest> Receiver<I> {
         while let Some(stream) = self.accept(&listener, &mut connections, &shutdown).await {
             // Answers are small and awaited: they must not wait for more to send.
             let _ = stream.set_nodelay(true);
-            let (room, tasks, shutdown) = (self.room.clone(), self.tasks.clone(), shutdown.clone());
+            let (room, shutdown) = (self.room.clone(), shutdown.clone());
             let connection = async move {
                 let _open = Open::new(room.stats.clone());
-                serve_connection(&room, protocol, stream, tasks, shutdown).await;
+                serve_connection(&room, protocol, stream, shutdown).await;
             };
-            connections.spawn_on(connection, &self.tasks);
+            connections.spawn_on(connection, &self.room.tasks);
         }
         drop(listener);
         while connections.join_next().await.is_some() {}
@@ -149,7 +148,6 @@ async fn serve_connection<I, T>(
     room: &Arc<Room<I>>,
     protocol: Protocol,
     stream: T,
-    tasks: Handle,
     shutdown: CancellationToken,
 ) where
     I: Ingest,
@@ -174,7 +172,8 @@ async fn serve_connection<I, T>(
             until_done(connection, http1::Connection::graceful_shutdown, shutdown).await
         }
         Http::Two => {
-            let connection = http2_builder(&room.config, tasks).serve_connection(stream, service);
+            let connection =
+                http2_builder(&room.config, room.tasks.clone()).serve_connection(stream, service);
             until_done(connection, http2::Connection::graceful_shutdown, shutdown).await
         }
     };

@@ -6,6 +6,8 @@
 
 mod scalar;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

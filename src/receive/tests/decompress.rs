@@ -1,0 +1,144 @@
+//! Decompression piece by piece, limits and damage.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::peer::{deflate, gzip, zstd};
+use crate::receive::Budget;
+use crate::receive::decompress::{Encoding, Inflated, Inflater};
+use crate::receive::failure::Failure;
+
+const MIB: usize = 1024 * 1024;
+
+fn inflate(encoding: Encoding, wire: &[u8], piece: usize, bytes_max: usize) -> Result<Inflated, Failure> {
+    let permit = Budget::new(64 * MIB).try_reserve(wire.len()).unwrap();
+    let mut inflater = Inflater::new(encoding, bytes_max, permit)?;
+    for piece in wire.chunks(piece.max(1)) {
+        inflater.push(Bytes::copy_from_slice(piece))?;
+    }
+    inflater.finish()
+}
+
+fn compress(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+    match encoding {
+        Encoding::Identity => bytes.to_vec(),
+        Encoding::Gzip => gzip(bytes),
+        Encoding::Zstd => zstd(bytes),
+        Encoding::Deflate => deflate(bytes),
+    }
+}
+
+const ALL: [Encoding; 4] = [Encoding::Identity, Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
+const COMPRESSED: [Encoding; 3] = [Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
+
+proptest! {
+    #[test]
+    fn whatever_the_pieces_the_body_is_what_was_sent(
+        seed in proptest::collection::vec(any::<u8>(), 0..300),
+        repeat in 1usize..400,
+        piece in 1usize..5000,
+    ) {
+        let bytes = seed.repeat(repeat);
+        for encoding in ALL {
+            let inflated = inflate(encoding, &compress(encoding, &bytes), piece, MIB).unwrap();
+            prop_assert_eq!(&inflated.body[..], &bytes[..]);
+            prop_assert!(inflated.permit.bytes() >= bytes.len());
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_or_other_bytes_and_never_a_panic(
+        at in 0usize..2000,
+        flip in 1u8..,
+        piece in 1usize..300,
+    ) {
+        let bytes: Vec<u8> = (0..3000u32).map(|n| (n * n % 251) as u8).collect();
+        for encoding in COMPRESSED {
+            let mut wire = compress(encoding, &bytes);
+            let at = at % wire.len();
+            wire[at] ^= flip;
+            let _ = inflate(encoding, &wire, piece, MIB);
+        }
+    }
+}
+
+#[test]
+fn the_limit_is_exact() {
+    let bytes = vec![b'x'; 100_000];
+    for encoding in ALL {
+        let wire = compress(encoding, &bytes);
+        for piece in [1000, 1_000_000] {
+            assert_eq!(inflate(encoding, &wire, piece, 100_000).unwrap().body.len(), 100_000, "{encoding:?}");
+            let over = inflate(encoding, &wire, piece, 99_999).unwrap_err();
+            assert_eq!(over, Failure::TooLarge { bytes_max: 99_999 }, "{encoding:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_cut_off_while_it_inflates() {
+    let bomb = vec![0; 128 * MIB];
+    for encoding in COMPRESSED {
+        let wire = compress(encoding, &bomb);
+        let budget = Budget::new(8 * MIB);
+        let mut inflater = Inflater::new(encoding, 2 * MIB, budget.try_reserve(wire.len()).unwrap()).unwrap();
+        let failure = inflater.push(Bytes::from(wire)).unwrap_err();
+        assert_eq!(failure, Failure::TooLarge { bytes_max: 2 * MIB }, "{encoding:?}");
+        assert!(budget.bytes_used() <= 4 * MIB + 2, "{encoding:?}: {}", budget.bytes_used());
+    }
+}
+
+#[test]
+fn output_that_does_not_fit_the_budget_stops() {
+    let wire = gzip(&vec![0; MIB]);
+    let permit = Budget::new(256 * 1024).try_reserve(wire.len()).unwrap();
+    let mut inflater = Inflater::new(Encoding::Gzip, 64 * MIB, permit).unwrap();
+    assert_eq!(inflater.push(Bytes::from(wire)).unwrap_err(), Failure::NoRoom);
+}
+
+#[test]
+fn a_body_that_ends_early_is_malformed() {
+    for encoding in COMPRESSED {
+        let wire = compress(encoding, &[b'x'; 5000]);
+        for end in 1..wire.len() {
+            let failure = inflate(encoding, &wire[..end], 7, MIB).unwrap_err();
+            assert!(matches!(failure, Failure::Malformed { .. }), "{encoding:?} cut at {end}: {failure:?}");
+        }
+    }
+}
+
+#[test]
+fn members_and_frames_follow_each_other_and_garbage_does_not() {
+    for encoding in [Encoding::Gzip, Encoding::Zstd] {
+        let wire = [compress(encoding, b"one"), compress(encoding, b"two")].concat();
+        for piece in [1, 5, 1000] {
+            assert_eq!(&inflate(encoding, &wire, piece, MIB).unwrap().body[..], b"onetwo");
+        }
+    }
+    for encoding in COMPRESSED {
+        let wire = [compress(encoding, b"one"), b"garbage".to_vec()].concat();
+        assert!(inflate(encoding, &wire, 1000, MIB).is_err(), "{encoding:?}");
+    }
+    let many = gzip(b"").repeat(2000);
+    assert!(inflate(Encoding::Gzip, &many, 1000, MIB).is_err());
+}
+
+#[test]
+fn a_single_uncompressed_piece_is_not_copied() {
+    let piece = Bytes::from(vec![1; 1000]);
+    let permit = Budget::new(MIB).try_reserve(1000).unwrap();
+    let mut inflater = Inflater::new(Encoding::Identity, MIB, permit).unwrap();
+    inflater.push(piece.clone()).unwrap();
+    assert_eq!(inflater.finish().unwrap().body.as_ptr(), piece.as_ptr());
+}
+
+#[test]
+fn a_zstd_window_beyond_ours_is_refused() {
+    use zstd::stream::raw::CParameter;
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.set_parameter(CParameter::WindowLog(27)).unwrap();
+    std::io::Write::write_all(&mut encoder, &[0; 100_000]).unwrap();
+    std::io::Write::flush(&mut encoder).unwrap();
+    let wire = encoder.finish().unwrap();
+    assert!(matches!(inflate(Encoding::Zstd, &wire, 1000, MIB), Err(Failure::Malformed { .. })));
+}
