@@ -1,1 +1,112 @@
-//! Configuration: raw YAML and environment, validated.
+//! Configuration: what a person wrote (flags, environment, a YAML file) → what the stages are given, validated.
+//!
+//! A flag counts before its environment variable, that before the file, that before the default. Nothing here reads a
+//! file or the environment: both come in as parameters.
+
+mod address;
+mod error;
+mod interpolate;
+mod raw;
+mod sections;
+mod units;
+mod validate;
+
+use std::path::PathBuf;
+
+pub use address::{ListenAddress, RulesFrom};
+pub use error::{ConfigError, Origin, Place};
+pub use sections::{
+    LogFormat, LogLevel, LogSection, ObserveSection, QuerySection, ReceiveSection, RecorderSection,
+    SampleSection, ShutdownSection, StoreSection,
+};
+pub use units::{ByteSize, Period, UnitError};
+
+use crate::enrich::EnrichConfig;
+
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where OTLP over gRPC is received.
+    pub grpc: ListenAddress,
+    /// Where OTLP over HTTP is received.
+    pub http: ListenAddress,
+    /// Where questions are answered.
+    pub api: ListenAddress,
+    /// The directory of the log, and of the table where no store is named.
+    pub data: PathBuf,
+    /// Where the sampling rules come from.
+    pub rules: RulesFrom,
+    /// Keep everything, whatever the rules say (`TRACE_DEBUG=1`).
+    pub debug: bool,
+    /// The receivers.
+    pub receive: ReceiveSection,
+    /// Attribute actions, detectors, redaction.
+    pub enrich: EnrichConfig,
+    /// The log.
+    pub log: LogSection,
+    /// The flight recorder.
+    pub recorder: RecorderSection,
+    /// The index of traces.
+    pub sample: SampleSection,
+    /// The table.
+    pub store: StoreSection,
+    /// Questions.
+    pub query: QuerySection,
+    /// The daemon's own logs.
+    pub observe: ObserveSection,
+    /// The end.
+    pub shutdown: ShutdownSection,
+}
+
+/// What was given on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--grpc`
+    pub grpc: Option<String>,
+    /// `--http`
+    pub http: Option<String>,
+    /// `--api`
+    pub api: Option<String>,
+    /// `--data`
+    pub data: Option<String>,
+    /// `--store`
+    pub store: Option<String>,
+    /// `--rules`
+    pub rules: Option<String>,
+    /// `--config`
+    pub config: Option<String>,
+}
+
+/// A configuration file that has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigFile<'a> {
+    /// Its name, for errors.
+    pub name: &'a str,
+    /// What is in it.
+    pub text: &'a str,
+}
+
+/// Looks up an environment variable.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Config {
+    /// Which configuration file to read, if any: `--config`, or `TRACEWELL_CONFIG`.
+    pub fn file(flags: &Flags, env: Env<'_>) -> Option<PathBuf> {
+        let named = flags.config.clone().or_else(|| env("TRACEWELL_CONFIG"));
+        named.filter(|name| !name.is_empty()).map(PathBuf::from)
+    }
+
+    /// The configuration that holds for these flags, this environment and this file.
+    pub fn load(flags: &Flags, env: Env<'_>, file: Option<ConfigFile<'_>>) -> Result<Self, ConfigError> {
+        validate::load(flags, env, file)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::load(&Flags::default(), &|_| None, None).expect("the defaults are valid: a test loads them")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@
 //! `opentelemetry/proto/{trace,common,resource}/v1` 1.11. Nothing here reads a clock, a file or a thread.
 
 mod any;
+mod edit;
 mod ids;
 mod proto;
 mod view;
 
 pub use any::{AnyView, DEPTH_MAX, KeyValueView, Values, check_any_depth, values_of_array, values_of_kvlist};
+pub use edit::{Editor, Frame, offset_in, put_any, put_attribute, put_attribute_raw};
 pub use ids::{ParseIdError, SpanId, TraceId};
 pub use proto::{
     Field, Fields, WireError, WireKind, put_bytes_field, put_fixed64_field, put_tag, put_varint,

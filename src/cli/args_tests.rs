@@ -1,0 +1,76 @@
+//! Tests of the command line.
+#![allow(clippy::unwrap_used)]
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+#[derive(Debug, Parser)]
+#[command(name = "tracewell")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(RunArgs),
+}
+
+fn run(line: &[&str]) -> Result<RunArgs, clap::Error> {
+    let words = ["tracewell", "run"].into_iter().chain(line.iter().copied());
+    Cli::try_parse_from(words).map(|Cli { command: Command::Run(args), .. }| args)
+}
+
+#[test]
+fn definitions_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn nothing_is_needed() {
+    let args = run(&[]).unwrap();
+    assert_eq!((args.role, args.demo), (Role::All, false));
+    assert_eq!(Flags::from(&args), Flags::default());
+}
+
+#[test]
+fn flags_reach_the_configuration() {
+    let line = ["--demo", "--grpc", "a:1", "--http=b:2", "--api", "c:3", "--data", "d", "--store", "s3://e"];
+    let args = run(&[&line[..], &["--rules", "f", "--config", "g", "--color", "never"]].concat()).unwrap();
+    assert!(args.demo);
+    let text = |text: &str| Some(text.to_owned());
+    let expected = Flags {
+        grpc: text("a:1"),
+        http: text("b:2"),
+        api: text("c:3"),
+        data: text("d"),
+        store: text("s3://e"),
+        rules: text("f"),
+        config: text("g"),
+    };
+    assert_eq!(Flags::from(&args), expected);
+}
+
+#[test]
+fn the_agent_is_refused_with_exit_code_2() {
+    assert_eq!(run(&["--role", "gateway"]).unwrap().role, Role::Gateway);
+    let error = run(&["--role", "agent"]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("not available in this version"), "{error}");
+    let error = run(&["--role", "sidecar"]).unwrap_err().to_string();
+    assert!(error.contains("write all or gateway"), "{error}");
+}
+
+#[test]
+fn help_names_every_variable_and_has_examples() {
+    let mut command = Cli::command();
+    let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+    for name in ["GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG"] {
+        assert!(help.contains(&format!("[env: TRACEWELL_{name}]")), "{name} in {help}");
+    }
+    assert!(help.contains("tracewell run --demo"), "{help}");
+    assert!(!help.contains("agent,"), "{help}");
+}

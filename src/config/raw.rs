@@ -1,0 +1,148 @@
+//! The configuration file as it is written: every key optional, every value with its place.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_saphyr::Spanned;
+
+use super::sections::{LogFormat, LogLevel};
+use super::units::{ByteSize, Period};
+use crate::enrich::{ActionKind, DetectorKind, Scope};
+
+/// A value that may be left out, and its place.
+pub(super) type Key<T> = Option<Spanned<T>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) grpc: Key<String>,
+    pub(super) http: Key<String>,
+    pub(super) api: Key<String>,
+    pub(super) data: Key<String>,
+    #[serde(deserialize_with = "section")]
+    pub(super) store: RawStore,
+    pub(super) rules: Key<String>,
+    #[serde(deserialize_with = "section")]
+    pub(super) receive: RawReceive,
+    #[serde(deserialize_with = "section")]
+    pub(super) enrich: RawEnrich,
+    #[serde(deserialize_with = "section")]
+    pub(super) log: RawLog,
+    #[serde(deserialize_with = "section")]
+    pub(super) recorder: RawRecorder,
+    #[serde(deserialize_with = "section")]
+    pub(super) sample: RawSample,
+    #[serde(deserialize_with = "section")]
+    pub(super) query: RawQuery,
+    #[serde(deserialize_with = "section")]
+    pub(super) observe: RawObserve,
+    #[serde(deserialize_with = "section")]
+    pub(super) shutdown: RawShutdown,
+    pub(super) debug: Key<bool>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawStore {
+    pub(super) url: Key<String>,
+    #[serde(deserialize_with = "section")]
+    pub(super) flush: RawFlush,
+    pub(super) lifecycle: Key<bool>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawFlush {
+    pub(super) bytes: Key<ByteSize>,
+    pub(super) age: Key<Period>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawReceive {
+    pub(super) limit: Key<ByteSize>,
+    pub(super) budget: Key<ByteSize>,
+    pub(super) header_timeout: Key<Period>,
+    pub(super) body_timeout: Key<Period>,
+    pub(super) connections: Key<usize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEnrich {
+    pub(super) actions: Option<Vec<RawAction>>,
+    pub(super) detectors: Option<Vec<DetectorKind>>,
+    pub(super) r#override: Key<bool>,
+    #[serde(deserialize_with = "section")]
+    pub(super) redact: RawRedact,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAction {
+    pub(super) action: Spanned<ActionKind>,
+    #[serde(default)]
+    pub(super) scope: Scope,
+    pub(super) key: Spanned<String>,
+    #[serde(default)]
+    pub(super) value: Key<serde_json::Value>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRedact {
+    pub(super) enabled: Key<bool>,
+    pub(super) keys: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawLog {
+    pub(super) segment: Key<ByteSize>,
+    pub(super) limit: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawRecorder {
+    pub(super) age: Key<Period>,
+    pub(super) size: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSample {
+    pub(super) index: Key<ByteSize>,
+    pub(super) decisions: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawQuery {
+    pub(super) timeout: Key<Period>,
+    pub(super) concurrency: Key<usize>,
+    pub(super) limit: Key<usize>,
+    pub(super) limit_max: Key<usize>,
+    pub(super) cache: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawObserve {
+    pub(super) logs: Option<LogFormat>,
+    pub(super) level: Option<LogLevel>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawShutdown {
+    pub(super) deadline: Key<Period>,
+}
+
+/// A section whose keys are all commented out reads as null; that is an empty section.
+fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,193 @@
+//! Validated sections. `Default` is what holds where nothing is configured; `config/tracewell.yaml` says the same.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = KIB << 10;
+const GIB: u64 = MIB << 10;
+
+/// Limits of the OTLP receivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiveSection {
+    /// The largest request accepted, in bytes, after decompression too.
+    pub limit: u64,
+    /// The most bytes of requests in flight; over it senders are told to come back.
+    pub budget: u64,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
+    /// The most connections open at once, on both ports together.
+    pub connections: usize,
+}
+
+impl Default for ReceiveSection {
+    fn default() -> Self {
+        Self {
+            limit: 64 * MIB,
+            budget: 256 * MIB,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            connections: 4096,
+        }
+    }
+}
+
+/// Where kept spans go, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSection {
+    /// `file:///…`, `s3://…`, `gs://…` or `az://…`; `None` is the folder `store` inside the data directory.
+    pub url: Option<Url>,
+    /// Kept spans are written when so many bytes of them have gathered,
+    pub flush_bytes: u64,
+    /// or when the oldest has waited so long.
+    pub flush_age: Duration,
+    /// Put lifecycle rules on the bucket as a backstop for expiry (S3 only).
+    pub lifecycle: bool,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { url: None, flush_bytes: 64 * MIB, flush_age: Duration::from_secs(30), lifecycle: true }
+    }
+}
+
+/// The log on local disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSection {
+    /// Bytes of one segment file.
+    pub segment: u64,
+    /// The most bytes of all segments; at the limit senders are told to come back.
+    pub limit: u64,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { segment: 64 * MIB, limit: 20 * GIB }
+    }
+}
+
+/// The flight recorder: how much of the log is kept although nothing needs it any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecorderSection {
+    /// How far it reaches back.
+    pub age: Duration,
+    /// The most bytes it takes.
+    pub size: u64,
+}
+
+impl Default for RecorderSection {
+    fn default() -> Self {
+        Self { age: Duration::from_secs(15 * 60), size: 10 * GIB }
+    }
+}
+
+/// Memory of the sampling stage. The rules themselves come from the rules file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleSection {
+    /// The most bytes of the index of undecided traces; over it the oldest are decided early.
+    pub index: u64,
+    /// The most bytes of remembered decisions, for spans that come late.
+    pub decisions: u64,
+}
+
+impl Default for SampleSection {
+    fn default() -> Self {
+        Self { index: 256 * MIB, decisions: 64 * MIB }
+    }
+}
+
+/// Bounds of questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuerySection {
+    /// How long one question may take.
+    pub timeout: Duration,
+    /// The most questions answered at once; others wait.
+    pub concurrency: usize,
+    /// Traces of a search that names no limit.
+    pub limit: usize,
+    /// The highest limit a search may name.
+    pub limit_max: usize,
+    /// The most bytes of table files and log records held in memory for reading.
+    pub cache: u64,
+}
+
+impl Default for QuerySection {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            concurrency: 8,
+            limit: 20,
+            limit_max: 1000,
+            cache: 128 * MIB,
+        }
+    }
+}
+
+/// How the daemon reports on itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObserveSection {
+    /// The form of its own logs.
+    pub logs: LogFormat,
+    /// The least severe level logged.
+    pub level: LogLevel,
+}
+
+/// The form of the daemon's own logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Readable text.
+    Text,
+}
+
+/// A level of the daemon's own logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// How it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The level as `tracing` filters name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How the daemon ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShutdownSection {
+    /// How long answering and flushing may take after SIGTERM.
+    pub deadline: Duration,
+}
+
+impl Default for ShutdownSection {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(20) }
+    }
+}

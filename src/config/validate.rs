@@ -1,0 +1,352 @@
+//! From what was written to what holds: parse the file, lay flags and environment over it, check each value.
+
+use serde_saphyr::{Location, Spanned, UserMessageFormatter};
+
+use super::address::{ListenAddress, RulesFrom, parse_store};
+use super::error::{ConfigError, Origin, Place, nearest};
+use super::interpolate::{Interpolated, interpolate};
+use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawStore};
+use super::units::{ByteSize, Period};
+use super::{
+    Config, ConfigFile, Env, Flags, LogSection, ObserveSection, QuerySection, ReceiveSection, RecorderSection,
+    SampleSection, ShutdownSection, StoreSection,
+};
+use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
+
+pub(super) fn load(flags: &Flags, env: Env<'_>, file: Option<ConfigFile<'_>>) -> Result<Config, ConfigError> {
+    let Some(file) = file else {
+        return Loader { flags, env, file: None }.config(RawConfig::default());
+    };
+    let text = interpolate(file.name, file.text, env)?;
+    let source = Source { name: file.name, text };
+    let raw = source.parse()?;
+    Loader { flags, env, file: Some(source) }.config(raw)
+}
+
+/// The file with its variables filled in.
+struct Source<'a> {
+    name: &'a str,
+    text: Interpolated,
+}
+
+impl Source<'_> {
+    fn parse(&self) -> Result<RawConfig, ConfigError> {
+        // A file of comments only is no document; it is an empty configuration.
+        let has_content = |line: &str| !matches!(line.trim_start().chars().next(), None | Some('#'));
+        if !self.text.text.lines().any(has_content) {
+            return Ok(RawConfig::default());
+        }
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(&self.text.text, options).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &serde_saphyr::Error) -> ConfigError {
+        let error = error.without_snippet();
+        let place = self.place(error.location().unwrap_or(Location::UNKNOWN));
+        if let serde_saphyr::Error::SerdeUnknownField { field, expected, .. } = error {
+            return ConfigError::UnknownKey {
+                place,
+                key: field.clone(),
+                nearest: nearest(field, expected.iter().copied()).map(str::to_owned),
+                known: expected.iter().map(|&key| key.to_owned()).collect(),
+            };
+        }
+        let message = error.render_with_formatter(&UserMessageFormatter);
+        // The place is already in front; the library appends it once more.
+        let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches(['.', ',']).into();
+        ConfigError::Syntax { place, message }
+    }
+
+    fn place(&self, location: Location) -> Place {
+        let line = usize::try_from(location.line()).unwrap_or_default().max(1);
+        let column = usize::try_from(location.column()).unwrap_or_default().max(1);
+        Place { file: self.name.into(), line, column: self.text.original_column(line, column) }
+    }
+}
+
+struct Loader<'a> {
+    flags: &'a Flags,
+    env: Env<'a>,
+    file: Option<Source<'a>>,
+}
+
+/// A value and who set it.
+struct Set<T> {
+    value: T,
+    origin: Origin,
+}
+
+impl Loader<'_> {
+    fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
+        let flags = self.flags;
+        let config = Config {
+            grpc: self.address("grpc", &flags.grpc, ("--grpc", "TRACEWELL_GRPC"), raw.grpc, "127.0.0.1:4317")?,
+            http: self.address("http", &flags.http, ("--http", "TRACEWELL_HTTP"), raw.http, "127.0.0.1:4318")?,
+            api: self.address("api", &flags.api, ("--api", "TRACEWELL_API"), raw.api, "127.0.0.1:3200")?,
+            data: self.data(raw.data)?.into(),
+            rules: self.rules(raw.rules)?,
+            debug: self.debug(raw.debug)?,
+            receive: self.receive(raw.receive)?,
+            enrich: self.enrich(raw.enrich)?,
+            log: self.log(raw.log)?,
+            recorder: self.recorder(raw.recorder),
+            sample: self.sample(raw.sample)?,
+            store: self.store(raw.store)?,
+            query: self.query(raw.query)?,
+            observe: observe(raw.observe),
+            shutdown: self.shutdown(raw.shutdown)?,
+        };
+        distinct_ports(&config)?;
+        Ok(config)
+    }
+
+    /// The text that counts for one key with a flag and a variable. An empty variable counts as not set.
+    fn text(
+        &self,
+        flag: &Option<String>,
+        (flag_name, env_name): (&'static str, &'static str),
+        in_file: Key<String>,
+    ) -> Option<Set<String>> {
+        if let Some(value) = flag {
+            return Some(Set { value: value.clone(), origin: Origin::Flag(flag_name) });
+        }
+        if let Some(value) = (self.env)(env_name).filter(|value| !value.is_empty()) {
+            return Some(Set { value, origin: Origin::Env(env_name) });
+        }
+        in_file.map(|spanned| Set { origin: self.origin(&spanned), value: spanned.value })
+    }
+
+    fn origin<T>(&self, spanned: &Spanned<T>) -> Origin {
+        match &self.file {
+            Some(file) => Origin::File(file.place(spanned.referenced)),
+            None => Origin::Default,
+        }
+    }
+
+    fn address(
+        &self,
+        key: &str,
+        flag: &Option<String>,
+        names: (&'static str, &'static str),
+        in_file: Key<String>,
+        default: &str,
+    ) -> Result<ListenAddress, ConfigError> {
+        let set = self.text(flag, names, in_file);
+        let set = set.unwrap_or_else(|| Set { value: default.into(), origin: Origin::Default });
+        ListenAddress::parse(&set.value).map_err(|message| invalid(set.origin, key, message))
+    }
+
+    fn data(&self, in_file: Key<String>) -> Result<String, ConfigError> {
+        match self.text(&self.flags.data, ("--data", "TRACEWELL_DATA"), in_file) {
+            Some(set) if set.value.is_empty() => Err(invalid(set.origin, "data", "name a directory".into())),
+            Some(set) => Ok(set.value),
+            None => Ok("./tracewell-data".into()),
+        }
+    }
+
+    fn rules(&self, in_file: Key<String>) -> Result<RulesFrom, ConfigError> {
+        match self.text(&self.flags.rules, ("--rules", "TRACEWELL_RULES"), in_file) {
+            Some(set) => RulesFrom::parse(&set.value).map_err(|message| invalid(set.origin, "rules", message)),
+            None => Ok(RulesFrom::BuiltIn),
+        }
+    }
+
+    fn debug(&self, in_file: Key<bool>) -> Result<bool, ConfigError> {
+        const NAME: &str = "TRACE_DEBUG";
+        match (self.env)(NAME).as_deref().map(str::trim) {
+            None | Some("") => Ok(in_file.is_some_and(|spanned| spanned.value)),
+            Some("1" | "true" | "yes" | "on") => Ok(true),
+            Some("0" | "false" | "no" | "off") => Ok(false),
+            Some(_) => Err(invalid(Origin::Env(NAME), "debug", "write 1 or 0".into())),
+        }
+    }
+
+    fn store(&self, raw: RawStore) -> Result<StoreSection, ConfigError> {
+        let default = StoreSection::default();
+        let url = match self.text(&self.flags.store, ("--store", "TRACEWELL_STORE"), raw.url) {
+            Some(set) => {
+                Some(parse_store(&set.value).map_err(|message| invalid(set.origin, "store.url", message))?)
+            }
+            None => None,
+        };
+        Ok(StoreSection {
+            url,
+            flush_bytes: self.positive_bytes("store.flush.bytes", raw.flush.bytes, default.flush_bytes)?,
+            flush_age: self.positive("store.flush.age", raw.flush.age, Period(default.flush_age))?.0,
+            lifecycle: or(raw.lifecycle, default.lifecycle),
+        })
+    }
+
+    fn receive(&self, raw: super::raw::RawReceive) -> Result<ReceiveSection, ConfigError> {
+        let default = ReceiveSection::default();
+        let limit_origin = raw.limit.as_ref().map(|limit| self.origin(limit));
+        let budget_origin = raw.budget.as_ref().map(|budget| self.origin(budget));
+        let section = ReceiveSection {
+            limit: self.positive_bytes("receive.limit", raw.limit, default.limit)?,
+            budget: self.positive_bytes("receive.budget", raw.budget, default.budget)?,
+            header_timeout: self
+                .positive("receive.header_timeout", raw.header_timeout, Period(default.header_timeout))?
+                .0,
+            body_timeout: self
+                .positive("receive.body_timeout", raw.body_timeout, Period(default.body_timeout))?
+                .0,
+            connections: self.positive("receive.connections", raw.connections, default.connections)?,
+        };
+        if section.limit > i32::MAX as u64 {
+            let message = "a protobuf message cannot be larger than 2GiB".into();
+            return Err(invalid(limit_origin.unwrap_or(Origin::Default), "receive.limit", message));
+        }
+        if section.budget < section.limit {
+            let origin = budget_origin.or(limit_origin).unwrap_or(Origin::Default);
+            let message = format!(
+                "{} is less than receive.limit ({}): the largest request would never fit",
+                ByteSize(section.budget),
+                ByteSize(section.limit)
+            );
+            return Err(invalid(origin, "receive.budget", message));
+        }
+        Ok(section)
+    }
+
+    fn log(&self, raw: super::raw::RawLog) -> Result<LogSection, ConfigError> {
+        let default = LogSection::default();
+        let origins = [&raw.limit, &raw.segment].map(|key| key.as_ref().map(|size| self.origin(size)));
+        let section = LogSection {
+            segment: self.positive_bytes("log.segment", raw.segment, default.segment)?,
+            limit: self.positive_bytes("log.limit", raw.limit, default.limit)?,
+        };
+        if section.limit / 2 < section.segment {
+            let origin = origins.into_iter().flatten().next().unwrap_or(Origin::Default);
+            let message = format!(
+                "{} is less than two segments ({} each)",
+                ByteSize(section.limit),
+                ByteSize(section.segment)
+            );
+            return Err(invalid(origin, "log.limit", message));
+        }
+        Ok(section)
+    }
+
+    fn recorder(&self, raw: super::raw::RawRecorder) -> RecorderSection {
+        let default = RecorderSection::default();
+        RecorderSection {
+            age: or(raw.age, Period(default.age)).0,
+            size: or(raw.size, ByteSize(default.size)).0,
+        }
+    }
+
+    fn sample(&self, raw: super::raw::RawSample) -> Result<SampleSection, ConfigError> {
+        let default = SampleSection::default();
+        Ok(SampleSection {
+            index: self.positive_bytes("sample.index", raw.index, default.index)?,
+            decisions: self.positive_bytes("sample.decisions", raw.decisions, default.decisions)?,
+        })
+    }
+
+    fn query(&self, raw: super::raw::RawQuery) -> Result<QuerySection, ConfigError> {
+        let default = QuerySection::default();
+        let origin = raw.limit.as_ref().or(raw.limit_max.as_ref()).map(|limit| self.origin(limit));
+        let section = QuerySection {
+            timeout: self.positive("query.timeout", raw.timeout, Period(default.timeout))?.0,
+            concurrency: self.positive("query.concurrency", raw.concurrency, default.concurrency)?,
+            limit: self.positive("query.limit", raw.limit, default.limit)?,
+            limit_max: self.positive("query.limit_max", raw.limit_max, default.limit_max)?,
+            cache: or(raw.cache, ByteSize(default.cache)).0,
+        };
+        if section.limit > section.limit_max {
+            let message = format!("{} is more than query.limit_max ({})", section.limit, section.limit_max);
+            return Err(invalid(origin.unwrap_or(Origin::Default), "query.limit", message));
+        }
+        Ok(section)
+    }
+
+    fn shutdown(&self, raw: super::raw::RawShutdown) -> Result<ShutdownSection, ConfigError> {
+        let default = Period(ShutdownSection::default().deadline);
+        Ok(ShutdownSection { deadline: self.positive("shutdown.deadline", raw.deadline, default)?.0 })
+    }
+
+    fn enrich(&self, raw: RawEnrich) -> Result<EnrichConfig, ConfigError> {
+        let default = EnrichConfig::default();
+        let actions = raw.actions.unwrap_or_default();
+        let mut keys = default.redact.keys;
+        if let Some(written) = raw.redact.keys {
+            if let Some(empty) = written.iter().find(|key| key.value.is_empty()) {
+                let message = "an empty key would redact everything".into();
+                return Err(invalid(self.origin(empty), "enrich.redact.keys", message));
+            }
+            keys = written.into_iter().map(|key| key.value).collect();
+        }
+        Ok(EnrichConfig {
+            actions: actions.into_iter().map(|action| self.action(action)).collect::<Result<_, _>>()?,
+            detectors: raw.detectors.unwrap_or(default.detectors),
+            override_sent: or(raw.r#override, default.override_sent),
+            redact: RedactConfig { enabled: or(raw.redact.enabled, default.redact.enabled), keys },
+        })
+    }
+
+    fn action(&self, raw: RawAction) -> Result<ActionConfig, ConfigError> {
+        let key = "enrich.actions";
+        if raw.key.value.is_empty() {
+            return Err(invalid(self.origin(&raw.key), key, "an attribute's key is not empty".into()));
+        }
+        let kind = raw.action.value;
+        let value = match (raw.value, kind.takes_value()) {
+            (Some(value), true) => {
+                let attribute = AttributeValue::from_json(&value.value);
+                Some(attribute.map_err(|message| invalid(self.origin(&value), key, message))?)
+            }
+            (Some(value), false) => {
+                let message = format!("`{}` takes no value", kind.as_str());
+                return Err(invalid(self.origin(&value), key, message));
+            }
+            (None, true) => {
+                let message = format!("`{}` needs a value", kind.as_str());
+                return Err(invalid(self.origin(&raw.action), key, message));
+            }
+            (None, false) => None,
+        };
+        Ok(ActionConfig { kind, scope: raw.scope, key: raw.key.value, value })
+    }
+
+    fn positive<T>(&self, key: &str, written: Key<T>, default: T) -> Result<T, ConfigError>
+    where
+        T: Default + PartialEq,
+    {
+        match written {
+            Some(zero) if zero.value == T::default() => {
+                Err(invalid(self.origin(&zero), key, "must be more than 0".into()))
+            }
+            Some(spanned) => Ok(spanned.value),
+            None => Ok(default),
+        }
+    }
+
+    fn positive_bytes(&self, key: &str, written: Key<ByteSize>, default: u64) -> Result<u64, ConfigError> {
+        Ok(self.positive(key, written, ByteSize(default))?.0)
+    }
+}
+
+fn observe(raw: super::raw::RawObserve) -> ObserveSection {
+    ObserveSection { logs: raw.logs.unwrap_or_default(), level: raw.level.unwrap_or_default() }
+}
+
+/// Three servers cannot listen on one address.
+fn distinct_ports(config: &Config) -> Result<(), ConfigError> {
+    let servers = [("grpc", &config.grpc), ("http", &config.http), ("api", &config.api)];
+    for (index, (key, address)) in servers.iter().enumerate() {
+        let same = |(_, other): &&(&str, &ListenAddress)| other == address && address.port() != 0;
+        if let Some((other, _)) = servers[..index].iter().find(same) {
+            let message = format!("{address} is already that of `{other}`");
+            return Err(invalid(Origin::Default, key, message));
+        }
+    }
+    Ok(())
+}
+
+fn or<T>(written: Key<T>, default: T) -> T {
+    written.map_or(default, |spanned| spanned.value)
+}
+
+fn invalid(origin: Origin, key: &str, message: String) -> ConfigError {
+    ConfigError::Invalid { origin, key: key.into(), message }
+}

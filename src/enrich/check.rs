@@ -1,0 +1,111 @@
+//! Checks of single fields: that each known field has its wire type and each string is UTF-8, so that a full decoder
+//! accepts what passed here.
+
+use crate::wire::{Field, Fields, WireError, WireKind};
+
+/// What a `KeyValue` message holds.
+pub(super) struct Attribute<'a> {
+    pub(super) key: &'a str,
+    /// Its `AnyValue` message, empty if there is none.
+    pub(super) any: &'a [u8],
+    /// Whether the value is an array or a map: what is in it has not been checked yet.
+    pub(super) is_nested: bool,
+}
+
+#[inline]
+pub(super) fn attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
+    let mut found = Attribute { key: "", any: &[], is_nested: false };
+    let mut fields = Fields::new(raw);
+    while let Some(field) = fields.read()? {
+        match field.number {
+            1 => found.key = field.text("an attribute's key")?,
+            2 => {
+                found.any = field.bytes("an attribute's value")?;
+                found.is_nested |= any_value(found.any)?;
+            }
+            3 => number(&field, "key_strindex")?,
+            _ => unknown(&field)?,
+        }
+    }
+    Ok(found)
+}
+
+/// Checks an `AnyValue` one level deep; true if there is an array or a map in it.
+#[inline]
+pub(super) fn any_value(raw: &[u8]) -> Result<bool, WireError> {
+    let mut is_nested = false;
+    let mut fields = Fields::new(raw);
+    while let Some(field) = fields.read()? {
+        match field.number {
+            1 => text(&field, "a string value")?,
+            2 => number(&field, "a bool value")?,
+            3 => number(&field, "an int value")?,
+            4 => fixed64(&field, "a double value")?,
+            5 => is_nested |= !field.bytes("an array value")?.is_empty(),
+            6 => is_nested |= !field.bytes("a key-value list")?.is_empty(),
+            7 => bytes(&field, "a bytes value")?,
+            8 => number(&field, "string_value_strindex")?,
+            _ => unknown(&field)?,
+        }
+    }
+    Ok(is_nested)
+}
+
+pub(super) fn entity_ref(raw: &[u8]) -> Result<(), WireError> {
+    let mut fields = Fields::new(raw);
+    while let Some(field) = fields.read()? {
+        match field.number {
+            1..=4 => text(&field, "a text of resource.entity_refs")?,
+            _ => unknown(&field)?,
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+pub(super) fn status(raw: &[u8]) -> Result<(), WireError> {
+    let mut fields = Fields::new(raw);
+    while let Some(field) = fields.read()? {
+        match field.number {
+            2 => text(&field, "span.status.message")?,
+            3 => number(&field, "span.status.code")?,
+            _ => unknown(&field)?,
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+pub(super) fn text(field: &Field<'_>, what: &'static str) -> Result<(), WireError> {
+    field.text(what).map(|_| ())
+}
+
+#[inline]
+pub(super) fn bytes(field: &Field<'_>, what: &'static str) -> Result<(), WireError> {
+    field.bytes(what).map(|_| ())
+}
+
+#[inline]
+pub(super) fn number(field: &Field<'_>, what: &'static str) -> Result<(), WireError> {
+    field.varint(what).map(|_| ())
+}
+
+#[inline]
+pub(super) fn fixed64(field: &Field<'_>, what: &'static str) -> Result<(), WireError> {
+    field.fixed64(what).map(|_| ())
+}
+
+#[inline]
+pub(super) fn fixed32(field: &Field<'_>, what: &'static str) -> Result<(), WireError> {
+    field.fixed32(what).map(|_| ())
+}
+
+/// Fields nobody knows pass. Groups do not: they are deprecated, OTLP has none, and a reader that does not skip them as
+/// a whole would take what is inside for the message's own fields.
+#[inline]
+pub(super) fn unknown(field: &Field<'_>) -> Result<(), WireError> {
+    match field.kind {
+        WireKind::Group => Err(WireError::Mismatch("a group")),
+        _ => Ok(()),
+    }
+}
