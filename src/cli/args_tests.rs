@@ -68,6 +68,7 @@ fn the_agent_is_refused_with_exit_code_2() {
 fn help_names_every_variable_and_has_examples() {
     let mut command = Cli::command();
     let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for name in ["GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG"] {
         assert!(help.contains(&format!("[env: TRACEWELL_{name}]")), "{name} in {help}");
     }

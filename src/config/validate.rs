@@ -53,8 +53,12 @@ impl Source<'_> {
         }
         let message = error.render_with_formatter(&UserMessageFormatter);
         // The place is already in front; the library appends it once more.
-        let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches(['.', ',']).into();
-        ConfigError::Syntax { place, message }
+        let message = match message.split(" at line ").next().unwrap_or_default() {
+            "expected mapping start" => "expected keys with values here, `key: value`",
+            "expected string scalar" => "expected a single value here, not a list or keys",
+            message => message,
+        };
+        ConfigError::Syntax { place, message: message.into() }
     }
 
     fn place(&self, location: Location) -> Place {

@@ -11,7 +11,7 @@ pub(super) enum Present {
     Keep,
     /// Take it out.
     Remove,
-    /// Put this value in its place, an encoded `AnyValue`.
+    /// Put this value in its place, an encoded `AnyValue`; of a repeated key one remains.
     Set(Vec<u8>),
     /// Hash its value so many times.
     Hash(u32),

@@ -51,8 +51,7 @@ pub(super) fn walk(body: &[u8], rules: &Rules) -> Result<Walked, Stop> {
         rules,
         editor: Editor::new(),
         tally: Tally::default(),
-        resource_seen: vec![false; rules.resource.len()],
-        span_seen: vec![false; rules.span.len()],
+        seen: vec![false; rules.resource.len().max(rules.span.len())],
         place: Place::default(),
     };
     walk.request()?;
@@ -64,10 +63,8 @@ struct Walk<'w> {
     rules: &'w Rules,
     editor: Editor,
     tally: Tally,
-    /// Which keys that have actions the current resource has.
-    resource_seen: Vec<bool>,
-    /// Which keys that have actions the current span has.
-    span_seen: Vec<bool>,
+    /// Which of the keys that have actions the current resource or span has.
+    seen: Vec<bool>,
     place: Place,
 }
 
@@ -142,14 +139,12 @@ impl<'w> Walk<'w> {
     fn resource(&mut self, resource: Nested<'w>) -> Result<(), WireError> {
         let rules = self.rules;
         let frame = self.open(resource);
-        self.resource_seen.fill(false);
+        self.seen.fill(false);
         self.each_field(resource.raw, |walk, field, start| {
             match field.number {
                 RESOURCE_ATTRIBUTES => {
                     let nested = Nested { number: field.number, start, raw: field.bytes("an attribute")? };
-                    if let Some(index) = walk.attribute_with(nested, &rules.resource)? {
-                        walk.resource_seen[index] = true;
-                    }
+                    walk.attribute_with(nested, &rules.resource)?;
                 }
                 2 => check::number(&field, "resource.dropped_attributes_count")?,
                 3 => check::entity_ref(field.bytes("resource.entity_refs")?)?,
@@ -158,16 +153,16 @@ impl<'w> Walk<'w> {
             Ok(())
         })?;
         let end = self.end_of(resource.raw);
-        append(&mut self.editor, end, &rules.resource, &self.resource_seen);
+        append(&mut self.editor, end, &rules.resource, &self.seen);
         self.editor.close(frame);
         Ok(())
     }
 
     /// A resource for spans that came without one, if there is anything to put into it.
     fn add_resource(&mut self, at: usize) {
-        self.resource_seen.fill(false);
+        self.seen.fill(false);
         let attributes: Vec<u8> =
-            self.rules.resource.missing(&self.resource_seen).flatten().copied().collect();
+            self.rules.resource.missing(&self.seen).flatten().copied().collect();
         if !attributes.is_empty() {
             self.editor.replace(at..at, |out| put_bytes_field(out, 1, &attributes));
         }
@@ -238,7 +233,7 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let end = self.end_of(span.raw);
-        append(&mut self.editor, end, &self.rules.span, &self.span_seen);
+        append(&mut self.editor, end, &self.rules.span, &self.seen);
         self.editor.close(frame);
         self.tally.spans += 1;
         Ok(())
@@ -247,7 +242,7 @@ impl<'w> Walk<'w> {
     fn span_fields(&mut self, raw: &'w [u8]) -> Result<Identity<'w>, WireError> {
         let mut identity = Identity::default();
         let programs = &self.rules.span;
-        self.span_seen.fill(false);
+        self.seen.fill(false);
         self.each_field(raw, |walk, field, start| {
             match field.number {
                 1 => identity.trace_id = field.bytes("span.trace_id")?,
@@ -260,9 +255,7 @@ impl<'w> Walk<'w> {
                 8 => check::fixed64(&field, "span.end_time_unix_nano")?,
                 SPAN_ATTRIBUTES => {
                     let nested = Nested { number: field.number, start, raw: field.bytes("an attribute")? };
-                    if let Some(index) = walk.attribute_with(nested, programs)? {
-                        walk.span_seen[index] = true;
-                    }
+                    walk.attribute_with(nested, programs)?;
                 }
                 10 => check::number(&field, "span.dropped_attributes_count")?,
                 11 => walk.event(Nested { number: 11, start, raw: field.bytes("span.events")? })?,
@@ -278,32 +271,28 @@ impl<'w> Walk<'w> {
         Ok(identity)
     }
 
-    /// An attribute of a scope that has actions. The index of the actions on its key, if there are any.
+    /// An attribute of a scope that can have actions.
     #[inline]
-    fn attribute_with(
-        &mut self,
-        nested: Nested<'w>,
-        programs: &'w Programs,
-    ) -> Result<Option<usize>, WireError> {
+    fn attribute_with(&mut self, nested: Nested<'w>, programs: &'w Programs) -> Result<(), WireError> {
         let attribute = check::attribute(nested.raw)?;
         let Some((index, program)) = programs.find(attribute.key.as_bytes()) else {
-            self.redact_or_keep(nested, &attribute, DEPTH_MAX)?;
-            return Ok(None);
+            return self.redact_or_keep(nested, &attribute, DEPTH_MAX);
         };
+        let is_repeated = std::mem::replace(&mut self.seen[index], true);
         if attribute.is_nested {
             self.check_value(nested)?;
         }
         match &program.present {
             Present::Keep => self.redact_or_keep(nested, &attribute, DEPTH_MAX)?,
-            Present::Remove => self.editor.remove(nested.start..self.end_of(nested.raw)),
-            Present::Set(value) => self.set(nested, &attribute, value),
+            Present::Set(value) if !is_repeated => self.set(nested, &attribute, value),
+            Present::Set(_) | Present::Remove => self.editor.remove(nested.start..self.end_of(nested.raw)),
             Present::Hash(times) => {
                 let first = hash_value(attribute.any)?;
                 let value = (1..*times).try_fold(first, |value, _| hash_value(&value))?;
                 self.set(nested, &attribute, &value);
             }
         }
-        Ok(Some(index))
+        Ok(())
     }
 
     /// An attribute without actions.
