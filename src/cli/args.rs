@@ -108,5 +108,4 @@ impl From<&RunArgs> for Flags {
 }
 
 #[cfg(test)]
-#[path = "args_tests.rs"]
 mod tests;

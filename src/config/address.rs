@@ -18,7 +18,8 @@ impl ListenAddress {
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(format!("`{text}` has no port; write HOST:PORT, for example `127.0.0.1:4317`"));
         };
-        let port = port.parse::<u16>().map_err(|_| format!("`{port}` is not a port: a number up to 65535"))?;
+        let port =
+            port.parse::<u16>().map_err(|_| format!("`{port}` is not a port: a number up to 65535"))?;
         let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
         if host.is_empty() {
             return Err(format!(
@@ -51,7 +52,8 @@ const STORES: [&str; 4] = ["file", "s3", "gs", "az"];
 
 /// Reads the URL of a store: `file:///…`, `s3://bucket/prefix`, `gs://…`, `az://…`.
 pub(super) fn parse_store(text: &str) -> Result<Url, String> {
-    const EXPECTED: &str = "write file:///PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
+    const EXPECTED: &str =
+        "write file:///PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(_) if text.starts_with('/') => return Err(format!("`{text}` is a path; write `file://{text}`")),
@@ -61,7 +63,9 @@ pub(super) fn parse_store(text: &str) -> Result<Url, String> {
         return Err(format!("there is no store for `{}://`; {EXPECTED}", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("credentials do not belong into the store's URL; set AWS_ACCESS_KEY_ID and the like".into());
+        return Err(
+            "credentials do not belong into the store's URL; set AWS_ACCESS_KEY_ID and the like".into()
+        );
     }
     match (url.scheme(), url.host_str()) {
         ("file", Some(host)) if !host.is_empty() => {

@@ -91,11 +91,7 @@ fn interpolate_line(
 }
 
 /// The value of what stands between the braces. A default counts when the variable is unset or empty.
-fn value_of(
-    place: Place,
-    inner: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, ConfigError> {
+fn value_of(place: Place, inner: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),

@@ -14,13 +14,13 @@ const GIB: u64 = MIB << 10;
 pub struct ReceiveSection {
     /// The largest request accepted, in bytes, after decompression too.
     pub limit: u64,
-    /// The most bytes of requests in flight; over it senders are told to come back.
+    /// The most bytes of requests in flight, at least twice `limit`; over it senders are told to come back.
     pub budget: u64,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
-    /// The most connections open at once, on both ports together.
+    /// The most connections open at once, on each of the two ports.
     pub connections: usize,
 }
 
@@ -29,8 +29,8 @@ impl Default for ReceiveSection {
         Self {
             limit: 64 * MIB,
             budget: 256 * MIB,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
             connections: 4096,
         }
     }

@@ -181,7 +181,10 @@ fn wrong_values_name_line_and_column() {
         ("receive:\n  limit: 64\n", "t.yaml:2:10: `64` has no unit; write for example `64B` or `64MiB`"),
         ("receive:\n  limit: 64MB2\n", "t.yaml:2:10: `2` is not a unit; the units are B, KiB, MiB, GiB, TiB"),
         ("recorder: { age: 3 weeks }", "t.yaml:1:18: `weeks` is not a unit; the units are ms, s, m, h, d"),
-        ("recorder: { age: soon }", "t.yaml:1:18: `soon` does not begin with a number; write for example `500ms`"),
+        (
+            "recorder: { age: soon }",
+            "t.yaml:1:18: `soon` does not begin with a number; write for example `500ms`",
+        ),
         ("recorder: { size: 99999999TiB }", "t.yaml:1:19: `99999999TiB` is too large"),
     ] {
         assert_eq!(complaint(text), expected, "{text}");
@@ -191,10 +194,14 @@ fn wrong_values_name_line_and_column() {
 #[test]
 fn values_that_cannot_be_used_name_key_and_origin() {
     for (text, expected) in [
-        ("grpc: 4317", "t.yaml:1:7: `grpc`: `4317` has no port; write HOST:PORT, for example `127.0.0.1:4317`"),
+        (
+            "grpc: 4317",
+            "t.yaml:1:7: `grpc`: `4317` has no port; write HOST:PORT, for example `127.0.0.1:4317`",
+        ),
         ("\n\ngrpc: a:b", "t.yaml:3:7: `grpc`: `b` is not a port: a number up to 65535"),
         ("api: '::1:3200'", "t.yaml:1:6: `api`: an IPv6 address stands in brackets: `[::1]:3200`"),
         ("receive: { limit: 0B }", "t.yaml:1:19: `receive.limit`: must be more than 0"),
+        ("receive: { limit: 2GiB }", "t.yaml:1:19: `receive.limit`: must be from 1KiB to 1GiB"),
         ("receive: { connections: 0 }", "t.yaml:1:25: `receive.connections`: must be more than 0"),
         ("shutdown: { deadline: 0s }", "t.yaml:1:23: `shutdown.deadline`: must be more than 0"),
         ("log: { limit: 100MiB }", "t.yaml:1:15: `log.limit`: 100MiB is less than two segments (64MiB each)"),
@@ -202,7 +209,7 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         ("store: { url: /data }", "t.yaml:1:15: `store.url`: `/data` is a path; write `file:///data`"),
         (
             "receive: { budget: 1MiB }",
-            "t.yaml:1:20: `receive.budget`: 1MiB is less than receive.limit (64MiB): the largest request would never fit",
+            "t.yaml:1:20: `receive.budget`: 1MiB is less than twice receive.limit (64MiB): the largest request would never fit",
         ),
         (
             "enrich: { actions: [{ action: hash, key: a, value: 1 }] }",
@@ -223,14 +230,19 @@ fn values_that_cannot_be_used_name_key_and_origin() {
     let error = load_with(&flags, &[], "").unwrap_err().to_string();
     assert!(error.starts_with("flag --api: `api`: `127.0.0.1` has no port"), "{error}");
     let error = load_with(&Flags::default(), &[("TRACEWELL_STORE", "ftp://x")], "").unwrap_err().to_string();
-    assert!(error.starts_with("environment variable TRACEWELL_STORE: `store.url`: there is no store"), "{error}");
+    assert!(
+        error.starts_with("environment variable TRACEWELL_STORE: `store.url`: there is no store"),
+        "{error}"
+    );
     let same = complaint("grpc: h:1\napi: h:1");
     assert!(same.contains("`api`") && same.contains("h:1 is already that of `grpc`"), "{same}");
 }
 
 #[test]
 fn broken_yaml_is_an_error_with_a_place() {
-    for text in ["grpc: [", "a: b: c", "grpc: x\ngrpc: y", "- 1", "grpc: {a: 1}", "log: 5", "observe: {logs: xml}"] {
+    for text in
+        ["grpc: [", "a: b: c", "grpc: x\ngrpc: y", "- 1", "grpc: {a: 1}", "log: 5", "observe: {logs: xml}"]
+    {
         let error = complaint(text);
         assert!(error.starts_with("t.yaml:"), "{text}: {error}");
         println!("{error}");
@@ -274,9 +286,8 @@ fn sizes_and_periods_show_as_they_are_written() {
         assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
     }
     assert_eq!("1.5GiB".parse::<ByteSize>().unwrap().0, 3 << 29);
-    assert_eq!("1h 30m".parse::<Period>().is_ok(), false);
     assert_eq!("1d2h".parse::<Period>().unwrap().0, Duration::from_secs(93_600));
-    for wrong in ["", "-1s", "1..5s", "1e3s", "s", "5 s s", "18446744073709551616ns"] {
+    for wrong in ["", "1h 30m", "-1s", "1..5s", "1e3s", "s", "5 s s", "18446744073709551616ns"] {
         assert!(wrong.parse::<Period>().is_err(), "{wrong}");
     }
 }

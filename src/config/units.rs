@@ -161,7 +161,7 @@ fn too_large(text: &str) -> UnitError {
 
 /// The largest unit that divides the quantity.
 fn show(f: &mut fmt::Formatter<'_>, quantity: u64, units: &[(&str, u64)]) -> fmt::Result {
-    let fits = |(_, factor): &&(&str, u64)| quantity % factor == 0 && quantity >= *factor;
+    let fits = |(_, factor): &&(&str, u64)| quantity.is_multiple_of(*factor) && quantity >= *factor;
     match units.iter().find(fits) {
         Some((name, factor)) => write!(f, "{}{name}", quantity / factor),
         None => f.write_str(if units.len() == SIZES.len() { "0B" } else { "0s" }),

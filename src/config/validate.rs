@@ -8,8 +8,8 @@ use super::interpolate::{Interpolated, interpolate};
 use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
-    Config, ConfigFile, Env, Flags, LogSection, ObserveSection, QuerySection, ReceiveSection, RecorderSection,
-    SampleSection, ShutdownSection, StoreSection,
+    Config, ConfigFile, Env, Flags, LogSection, ObserveSection, QuerySection, ReceiveSection,
+    RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
 
@@ -84,8 +84,20 @@ impl Loader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let flags = self.flags;
         let config = Config {
-            grpc: self.address("grpc", &flags.grpc, ("--grpc", "TRACEWELL_GRPC"), raw.grpc, "127.0.0.1:4317")?,
-            http: self.address("http", &flags.http, ("--http", "TRACEWELL_HTTP"), raw.http, "127.0.0.1:4318")?,
+            grpc: self.address(
+                "grpc",
+                &flags.grpc,
+                ("--grpc", "TRACEWELL_GRPC"),
+                raw.grpc,
+                "127.0.0.1:4317",
+            )?,
+            http: self.address(
+                "http",
+                &flags.http,
+                ("--http", "TRACEWELL_HTTP"),
+                raw.http,
+                "127.0.0.1:4318",
+            )?,
             api: self.address("api", &flags.api, ("--api", "TRACEWELL_API"), raw.api, "127.0.0.1:3200")?,
             data: self.data(raw.data)?.into(),
             rules: self.rules(raw.rules)?,
@@ -150,7 +162,9 @@ impl Loader<'_> {
 
     fn rules(&self, in_file: Key<String>) -> Result<RulesFrom, ConfigError> {
         match self.text(&self.flags.rules, ("--rules", "TRACEWELL_RULES"), in_file) {
-            Some(set) => RulesFrom::parse(&set.value).map_err(|message| invalid(set.origin, "rules", message)),
+            Some(set) => {
+                RulesFrom::parse(&set.value).map_err(|message| invalid(set.origin, "rules", message))
+            }
             None => Ok(RulesFrom::BuiltIn),
         }
     }
@@ -196,14 +210,15 @@ impl Loader<'_> {
                 .0,
             connections: self.positive("receive.connections", raw.connections, default.connections)?,
         };
-        if section.limit > i32::MAX as u64 {
-            let message = "a protobuf message cannot be larger than 2GiB".into();
+        if !(1 << 10..=1 << 30).contains(&section.limit) {
+            let message = "must be from 1KiB to 1GiB".into();
             return Err(invalid(limit_origin.unwrap_or(Origin::Default), "receive.limit", message));
         }
-        if section.budget < section.limit {
+        // A request that is being decompressed is there twice.
+        if section.budget / 2 < section.limit {
             let origin = budget_origin.or(limit_origin).unwrap_or(Origin::Default);
             let message = format!(
-                "{} is less than receive.limit ({}): the largest request would never fit",
+                "{} is less than twice receive.limit ({}): the largest request would never fit",
                 ByteSize(section.budget),
                 ByteSize(section.limit)
             );

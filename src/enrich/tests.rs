@@ -291,7 +291,8 @@ fn spans_with_invalid_ids_are_cut_out_and_the_first_is_named() {
     let spans = decode(&enriched).resource_spans.remove(0).scope_spans.remove(0).spans;
     assert_eq!(spans.iter().map(|span| span.name.as_str()).collect::<Vec<_>>(), ["good", "root"]);
     let reason = enriched.reject_reason.unwrap();
-    let expected = "trace_id is all zeros: resource_spans[0].scope_spans[0].spans[1], named \"zero \\n trace\"";
+    let expected =
+        "trace_id is all zeros: resource_spans[0].scope_spans[0].spans[1], named \"zero \\n trace\"";
     assert_eq!(reason, expected);
 }
 
@@ -335,7 +336,10 @@ fn malformed_requests_are_refused() {
     assert_eq!(broken(b"name", b"\xff\xfe\xfd\xfc"), "span.name is not valid UTF-8");
     assert_eq!(broken(b"key", b"k\xc3y"), "an attribute's key is not valid UTF-8");
     assert_eq!(broken(b"value", b"val\x80e"), "a string value is not valid UTF-8");
-    assert_eq!(broken(b"\x0a\x03key", b"\x0a\x7fkey"), "the message ends in the middle of a length-delimited field");
+    assert_eq!(
+        broken(b"\x0a\x03key", b"\x0a\x7fkey"),
+        "the message ends in the middle of a length-delimited field"
+    );
     assert_eq!(broken(b"\x0a\x03key", b"\x2b\x03key"), "a group has the wrong wire type");
     for length in 1..valid.len() {
         let cut = enricher.apply(valid.slice(..length));
@@ -345,7 +349,8 @@ fn malformed_requests_are_refused() {
 
 #[test]
 fn a_resource_in_parts_is_merged() {
-    let part = |key: &str| Resource { attributes: vec![text(key, "v")], ..Resource::default() }.encode_to_vec();
+    let part =
+        |key: &str| Resource { attributes: vec![text(key, "v")], ..Resource::default() }.encode_to_vec();
     let mut resource_spans = Vec::new();
     put_bytes_field(&mut resource_spans, 1, &part("a"));
     let spans = ScopeSpans { spans: vec![span("s", vec![])], ..ScopeSpans::default() };

@@ -161,8 +161,7 @@ impl<'w> Walk<'w> {
     /// A resource for spans that came without one, if there is anything to put into it.
     fn add_resource(&mut self, at: usize) {
         self.seen.fill(false);
-        let attributes: Vec<u8> =
-            self.rules.resource.missing(&self.seen).flatten().copied().collect();
+        let attributes: Vec<u8> = self.rules.resource.missing(&self.seen).flatten().copied().collect();
         if !attributes.is_empty() {
             self.editor.replace(at..at, |out| put_bytes_field(out, 1, &attributes));
         }

@@ -6,10 +6,7 @@
 
 use super::{DetectError, Detected};
 
-pub(super) fn detect(
-    env: &dyn Fn(&str) -> Option<String>,
-    errors: &mut Vec<DetectError>,
-) -> Vec<Detected> {
+pub(super) fn detect(env: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<DetectError>) -> Vec<Detected> {
     let mut found = Vec::new();
     if let Some(name) = env("OTEL_SERVICE_NAME").filter(|name| !name.is_empty()) {
         found.push(("service.name".to_owned(), name));

@@ -10,7 +10,8 @@ use super::reference::{Reference, normalize};
 use super::*;
 
 const PLAIN: [&str; 6] = ["a", "b", "http.route", "host.name", "tokens", "clé"];
-const SECRET: [&str; 5] = ["token", "x-api-key", "http.request.header.authorization", "dbPassword", "Set-Cookie"];
+const SECRET: [&str; 5] =
+    ["token", "x-api-key", "http.request.header.authorization", "dbPassword", "Set-Cookie"];
 
 fn is_secret(key: &str) -> bool {
     SECRET.contains(&key)
@@ -52,11 +53,8 @@ fn id(length: usize, damaged: bool) -> BoxedStrategy<Vec<u8>> {
 
 /// Spans; `wild` ones may have secrets and invalid ids.
 fn spans(wild: bool) -> impl Strategy<Value = Vec<Span>> {
-    let event = (any::<u64>(), ".{0,9}", attributes(wild)).prop_map(|(time_unix_nano, name, attributes)| Event {
-        time_unix_nano,
-        name,
-        attributes,
-        dropped_attributes_count: 1,
+    let event = (any::<u64>(), ".{0,9}", attributes(wild)).prop_map(|(time_unix_nano, name, attributes)| {
+        Event { time_unix_nano, name, attributes, dropped_attributes_count: 1 }
     });
     let link = (id(16, wild), attributes(wild)).prop_map(|(trace_id, attributes)| Link {
         trace_id,
@@ -104,13 +102,10 @@ fn requests(wild: bool) -> impl Strategy<Value = ExportTraceServiceRequest> {
         spans,
         schema_url: "https://x".into(),
     });
-    let resource_spans = (resource, vec(scope_spans, 0..3)).prop_map(|(resource, scope_spans)| ResourceSpans {
-        resource,
-        scope_spans,
-        schema_url: String::new(),
+    let resource_spans = (resource, vec(scope_spans, 0..3)).prop_map(|(resource, scope_spans)| {
+        ResourceSpans { resource, scope_spans, schema_url: String::new() }
     });
-    vec(resource_spans, 0..3)
-        .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
+    vec(resource_spans, 0..3).prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
 
 fn configs() -> impl Strategy<Value = (EnrichConfig, Vec<Detected>)> {
@@ -120,7 +115,10 @@ fn configs() -> impl Strategy<Value = (EnrichConfig, Vec<Detected>)> {
     let value = prop_oneof![
         ".{0,200}".prop_map(AttributeValue::Str),
         any::<i64>().prop_map(AttributeValue::Int),
-        Just(AttributeValue::Map(vec![("m".into(), AttributeValue::Array(vec![AttributeValue::Bool(true)]))])),
+        Just(AttributeValue::Map(vec![(
+            "m".into(),
+            AttributeValue::Array(vec![AttributeValue::Bool(true)])
+        )])),
     ];
     let action = (kind, scope, key(true), value).prop_map(|(kind, scope, key, value)| ActionConfig {
         kind,
@@ -167,7 +165,7 @@ fn count(request: &ExportTraceServiceRequest) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn editing_bytes_is_decoding_editing_and_encoding(

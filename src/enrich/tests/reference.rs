@@ -18,7 +18,8 @@ pub(super) struct Reference<'a> {
 impl Reference<'_> {
     pub(super) fn apply(&self, request: &mut ExportTraceServiceRequest) {
         for resource_spans in &mut request.resource_spans {
-            let mut attributes = resource_spans.resource.take().map(|resource| (resource.attributes.clone(), resource));
+            let mut attributes =
+                resource_spans.resource.take().map(|resource| (resource.attributes.clone(), resource));
             let sent = attributes.as_mut().map(|(sent, _)| std::mem::take(sent));
             let edited = self.resource(sent.unwrap_or_default());
             resource_spans.resource = match attributes {
@@ -47,7 +48,8 @@ impl Reference<'_> {
 
     fn span(&self, span: &mut Span) {
         let sent = std::mem::take(&mut span.attributes).into_iter();
-        span.attributes = self.actions(Scope::Span, Edited(sent.map(|attribute| (attribute, false)).collect()));
+        span.attributes =
+            self.actions(Scope::Span, Edited(sent.map(|attribute| (attribute, false)).collect()));
         span.events.iter_mut().for_each(|event| self.redact(&mut event.attributes));
         span.links.iter_mut().for_each(|link| self.redact(&mut link.attributes));
     }
