@@ -1,0 +1,110 @@
+"""The parts: each yields (what was checked, the problems found)."""
+
+import json
+import subprocess
+import time
+from collections import defaultdict
+
+from . import compare, object_store, tools
+from .daemon import Daemon
+
+TABLE_SECONDS = 30
+
+# Everything that carries an error is kept, and a quarter of the rest: the reader works out which from the trace ids.
+RULES_QUARTER = """version: 1
+decision: { wait: 2s, after_root: 500ms }
+rules:
+  - { name: errors, when: '{ status = error }', keep: 100% }
+  - { name: quarter, keep: 25% }
+"""
+
+
+def python():
+    """OpenTelemetry SDK for Python, OTLP/gRPC and OTLP/HTTP: everything sent comes back."""
+    command = [tools.python(), tools.HERE / "python" / "send.py"]
+    yield from round_trip("python", command, ["grpc", "http/protobuf"])
+
+
+def node():
+    """OpenTelemetry SDK for Node, OTLP/HTTP with protobuf and with JSON: everything sent comes back."""
+    yield from round_trip("node", tools.node(), ["http/protobuf", "http/json"])
+
+
+def go():
+    """OpenTelemetry SDK for Go, OTLP/gRPC with gzip: everything sent comes back."""
+    yield from round_trip("go", [tools.go()], ["grpc"])
+
+
+def duckdb():
+    """DuckDB (delta_scan) and deltalake read the table while it is written, and count what was kept."""
+    interpreter = tools.python()
+    with Daemon(rules=RULES_QUARTER, debug=False) as daemon:
+        yield "duckdb and deltalake while the daemon writes", read_tables(interpreter, daemon)
+        yield "the daemon ends in order", daemon.stop()
+
+
+def minio():
+    """MinIO as the object store: round trip, the same counts, lifecycle rules on the bucket."""
+    interpreter, server = tools.python(), tools.minio()
+    with object_store.Minio(server, interpreter) as minio:
+        with Daemon(store=f"{minio.url}/all", env=minio.env) as daemon:
+            command = [interpreter, tools.HERE / "python" / "send.py"]
+            yield "minio: round trip", send_and_compare(daemon, command, "grpc")
+            yield "minio: lifecycle rules", minio.lifecycle_problems()
+        with Daemon(store=f"{minio.url}/quarter", env=minio.env, rules=RULES_QUARTER, debug=False) as daemon:
+            yield "minio: duckdb and deltalake while the daemon writes", read_tables(interpreter, daemon, minio.env)
+            yield "minio: the daemon ends in order", daemon.stop()
+
+
+PARTS = {part.__name__: part for part in (python, node, go, duckdb, minio)}
+
+
+def round_trip(name, command, protocols):
+    """Each protocol against one daemon; then the daemon has to end in order."""
+    with Daemon() as daemon:
+        for protocol in protocols:
+            yield f"{name} {protocol}", send_and_compare(daemon, command, protocol)
+        yield f"{name}: the daemon ends in order", daemon.stop()
+
+
+def send_and_compare(daemon, command, protocol) -> list[str]:
+    """Runs a sender; what `trace show --json` does not give back as it was: first from the daemon, then from the table."""
+    out = daemon.path / "sent.json"
+    endpoint = f"http://{daemon.grpc if protocol == 'grpc' else daemon.http}"
+    command = [*command, "--protocol", protocol, "--endpoint", endpoint, "--out", out]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=daemon.env, timeout=120)
+    if done.returncode != 0:
+        return [f"the sender failed: {done.stdout}{done.stderr}"]
+    traces = defaultdict(list)
+    for span in json.loads(out.read_text())["spans"]:
+        traces[span["trace_id"]].append(span)
+    found = []
+    for trace_id, sent in traces.items():
+        document = daemon.show(trace_id)
+        wrong = compare.problems(sent, document) if document else [f"trace {trace_id} is not found"]
+        found += [f"from the daemon: {problem}" for problem in wrong]
+    for trace_id, sent in traces.items():
+        found += [f"from the table: {problem}" for problem in in_table(daemon, trace_id, sent)]
+    return found
+
+
+def in_table(daemon, trace_id, sent) -> list[str]:
+    """The same from the table alone, as soon as it is there."""
+    until = time.monotonic() + TABLE_SECONDS
+    while True:
+        document = daemon.show(trace_id, from_table=True)
+        if document:
+            return compare.problems(sent, document)
+        if time.monotonic() > until:
+            return [f"trace {trace_id} did not come within {TABLE_SECONDS} s"]
+        time.sleep(0.5)
+
+
+def read_tables(interpreter, daemon, env=None) -> list[str]:
+    """Sends traces over half a minute while two engines read the table, then compares counts."""
+    command = [interpreter, tools.HERE / "tables" / "read.py", "--store", daemon.store, "--endpoint", daemon.http]
+    environment = {**daemon.env, **(env or {})}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
+    for line in done.stdout.splitlines():
+        print(f"   {line}", flush=True)
+    return [] if done.returncode == 0 else (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-15:]
