@@ -1,0 +1,173 @@
+//! Kept traces, on their way into the table in batches: planned, flushed, done.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Sampler, kept_memory};
+use crate::log::Position;
+use crate::sample::index::Key;
+use crate::sample::records::{Decided, Flush, encode_flush};
+use crate::sample::verdict::{Batch, KeptTrace, Places};
+
+/// When kept traces become a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// As soon as there are so many bytes of spans; a batch takes about so many.
+    pub bytes: u64,
+    /// As soon as the oldest has waited so long.
+    pub age: Duration,
+}
+
+impl BatchPolicy {
+    /// Whatever there is, now.
+    pub fn at_once(self) -> Self {
+        Self { age: Duration::ZERO, ..self }
+    }
+}
+
+impl Sampler {
+    /// Plans the next batch, one at a time: its id and the payload of its Flush record. `None` while one is under way, or
+    /// too little waits. Nothing moves until the record is committed: [`Sampler::apply_flush`].
+    pub fn next_batch(&mut self, now: Duration, policy: BatchPolicy) -> Option<(u64, Vec<u8>)> {
+        if self.planned.is_some() || !self.in_flight.is_empty() {
+            return None;
+        }
+        let waited = now.saturating_sub(self.kept_since?);
+        let bytes: u64 = self.kept.iter().map(|trace| trace.bytes).sum();
+        if bytes < policy.bytes && waited < policy.age {
+            return None;
+        }
+        let id = self.next_batch_id;
+        let plan = self.plan(policy.bytes);
+        self.planned = Some(id);
+        Some((id, encode_flush(id, &plan)))
+    }
+
+    /// The traces at the front of the queue, up to so many bytes, each once with its last place.
+    fn plan(&self, bytes_max: u64) -> Vec<Decided> {
+        let mut plan: Vec<Decided> = Vec::new();
+        let mut known: HashMap<_, usize, foldhash::fast::RandomState> = HashMap::default();
+        let mut bytes = 0;
+        for trace in &self.kept {
+            if bytes >= bytes_max.max(1) {
+                break;
+            }
+            bytes += trace.bytes;
+            let up_to = trace.places.last().copied().unwrap_or_default();
+            match known.get(&(&trace.tenant, trace.trace_id)) {
+                Some(index) => plan[*index].up_to = plan[*index].up_to.max(up_to),
+                None => {
+                    known.insert((&trace.tenant, trace.trace_id), plan.len());
+                    let (tenant, verdict) = (trace.tenant.clone(), trace.verdict.clone());
+                    plan.push(Decided { tenant, trace_id: trace.trace_id, verdict, up_to });
+                }
+            }
+        }
+        plan
+    }
+
+    /// The Flush record of the planned batch could not be written: it will be planned again.
+    pub fn flush_refused(&mut self) {
+        self.planned = None;
+    }
+
+    /// A Flush record is committed: the batch that is to be written to the table.
+    ///
+    /// In replay a trace may still be pending here, because its verdict was in a segment that is gone: the record carries
+    /// the verdict, and the places it names are the batch's.
+    pub fn apply_flush(&mut self, position: Position, flush: &Flush) -> Arc<Batch> {
+        self.applied = self.applied.max(position);
+        self.planned = None;
+        self.next_batch_id = self.next_batch_id.max(flush.batch + 1);
+        let wanted: HashMap<Key, &Decided, foldhash::fast::RandomState> = flush
+            .traces
+            .iter()
+            .map(|t| (Key { tenant: self.tenants.number(&t.tenant), trace_id: t.trace_id }, t))
+            .collect();
+        let mut taken: HashMap<Key, KeptTrace, foldhash::fast::RandomState> = HashMap::default();
+        let mut left = std::collections::VecDeque::with_capacity(self.kept.len());
+        for trace in std::mem::take(&mut self.kept) {
+            let tenant = self.tenants.number(&trace.tenant);
+            let key = Key { tenant, trace_id: trace.trace_id };
+            match wanted.get(&key) {
+                Some(flushed) if trace.places.last().is_some_and(|last| *last <= flushed.up_to) => {
+                    self.kept_memory = self.kept_memory.saturating_sub(kept_memory(&trace.places));
+                    self.join(&mut taken, key, trace);
+                }
+                _ => left.push_back(trace),
+            }
+        }
+        self.kept = left;
+        self.kept_since = self.kept_since.filter(|_| !self.kept.is_empty());
+        for (key, flushed) in &wanted {
+            self.decisions.insert(*key, &flushed.verdict);
+            if let Some(trace) = self.split_pending(key, flushed) {
+                self.join(&mut taken, *key, trace);
+            }
+        }
+        let mut traces: Vec<_> = taken.into_values().collect();
+        traces.sort_by(|a, b| (&a.tenant, a.trace_id).cmp(&(&b.tenant, b.trace_id)));
+        let batch = Arc::new(Batch { id: flush.batch, traces });
+        self.in_flight.insert(batch.id, batch.clone());
+        batch
+    }
+
+    /// Parts of one trace become one in the batch.
+    fn join(&mut self, taken: &mut HashMap<Key, KeptTrace, foldhash::fast::RandomState>, key: Key, part: KeptTrace) {
+        let Some(whole) = taken.get_mut(&key) else {
+            taken.insert(key, part);
+            return;
+        };
+        self.needed.let_go(&whole.places);
+        self.needed.let_go(&part.places);
+        whole.places.extend(part.places);
+        whole.places.sort_unstable();
+        whole.places.dedup();
+        self.needed.hold(&whole.places);
+        whole.spans = whole.spans.saturating_add(part.spans);
+        whole.bytes += part.bytes;
+        whole.start_unix_nano = whole.start_unix_nano.min(part.start_unix_nano);
+        whole.end_unix_nano = whole.end_unix_nano.max(part.end_unix_nano);
+        if whole.verdict.late && !part.verdict.late {
+            whole.verdict = part.verdict;
+        }
+    }
+
+    /// Replay only: takes the places that a Flush record names out of a trace that seems pending.
+    fn split_pending(&mut self, key: &Key, flushed: &Decided) -> Option<KeptTrace> {
+        let mut entry = self.take_entry(key)?;
+        let (stored, rest): (Places, Places) =
+            entry.places.iter().copied().partition(|place| *place <= flushed.up_to);
+        self.needed.let_go(&entry.places);
+        self.needed.hold(&stored);
+        let part = KeptTrace {
+            tenant: flushed.tenant.clone(),
+            trace_id: flushed.trace_id,
+            places: stored,
+            spans: entry.spans,
+            bytes: entry.bytes,
+            start_unix_nano: entry.start_unix_nano,
+            end_unix_nano: entry.end_unix_nano,
+            verdict: flushed.verdict.clone(),
+        };
+        if !rest.is_empty() {
+            entry.places = rest;
+            self.needed.hold(&entry.places);
+            // Its verdict is known now, and it is to be kept.
+            self.keep(*key, entry, flushed.verdict.clone(), Duration::ZERO);
+        }
+        (!part.places.is_empty()).then_some(part)
+    }
+
+    /// A Done record is committed: the batch is in the table.
+    pub fn apply_done(&mut self, position: Position, id: u64) {
+        self.applied = self.applied.max(position);
+        self.next_batch_id = self.next_batch_id.max(id + 1);
+        if let Some(batch) = self.in_flight.remove(&id) {
+            for trace in &batch.traces {
+                self.needed.let_go(&trace.places);
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What queries see of the log: traces that are not in the table yet.
+
+use super::Sampler;
+use crate::sample::index::{Entry, Key};
+use crate::sample::verdict::{KeptTrace, LiveFilter, LiveState, LiveTrace};
+
+impl Sampler {
+    /// The traces of a filter that are pending, kept, or in a batch under way; those that started last come first.
+    pub fn live(&self, filter: &LiveFilter) -> Vec<LiveTrace> {
+        let Some(tenant) = self.tenants.find(&filter.tenant) else { return Vec::new() };
+        let mut found: Vec<LiveTrace> = match filter.trace_id {
+            Some(trace_id) => {
+                let key = Key { tenant, trace_id };
+                self.entries.get_key_value(&key).into_iter().map(|(k, e)| pending(filter, k, e)).collect()
+            }
+            None => self
+                .entries
+                .iter()
+                .filter(|(key, entry)| {
+                    key.tenant == tenant && overlaps(filter, entry.start_unix_nano, entry.end_unix_nano)
+                })
+                .map(|(key, entry)| pending(filter, key, entry))
+                .collect(),
+        };
+        let in_flight = self.in_flight.values().flat_map(|batch| &batch.traces);
+        let matching = self.kept.iter().chain(in_flight).filter(|trace| {
+            trace.tenant == filter.tenant
+                && filter.trace_id.is_none_or(|id| id == trace.trace_id)
+                && overlaps(filter, trace.start_unix_nano, trace.end_unix_nano)
+        });
+        found.extend(matching.map(kept));
+        found.sort_by(|a, b| (b.start_unix_nano, b.trace_id).cmp(&(a.start_unix_nano, a.trace_id)));
+        found.truncate(filter.traces_max);
+        found
+    }
+}
+
+fn overlaps(filter: &LiveFilter, start: u64, end: u64) -> bool {
+    end >= filter.start_unix_nano && start <= filter.end_unix_nano
+}
+
+fn pending(filter: &LiveFilter, key: &Key, entry: &Entry) -> LiveTrace {
+    LiveTrace {
+        tenant: filter.tenant.clone(),
+        trace_id: key.trace_id,
+        places: entry.places.clone(),
+        start_unix_nano: entry.start_unix_nano,
+        end_unix_nano: entry.end_unix_nano,
+        state: LiveState::Pending,
+    }
+}
+
+fn kept(trace: &KeptTrace) -> LiveTrace {
+    LiveTrace {
+        tenant: trace.tenant.clone(),
+        trace_id: trace.trace_id,
+        places: trace.places.clone(),
+        start_unix_nano: trace.start_unix_nano,
+        end_unix_nano: trace.end_unix_nano,
+        state: LiveState::Kept(trace.verdict.clone()),
+    }
+}

@@ -1,0 +1,339 @@
+//! The state machine: notes in, verdicts and batches out. No I/O, no clock, no thread.
+//!
+//! It is fed with the committed records of the log in their order, live and at start alike:
+//!
+//! - spans → [`Sampler::observe`]: a trace is pending, or inherits its verdict.
+//! - [`Sampler::tick`] decides what is due. The decisions become a Verdicts record, and act when that is committed:
+//!   [`Sampler::apply_verdicts`]. Spans that come in between still count as the trace's own.
+//! - [`Sampler::next_batch`] plans a batch. The plan becomes a Flush record; committed, [`Sampler::apply_flush`] makes the
+//!   batch that is to be written.
+//! - the batch is in the table → a Done record → [`Sampler::apply_done`]: the log may forget its spans.
+
+mod batches;
+mod live;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use batches::BatchPolicy;
+pub use stats::{SamplerStats, Tally};
+
+use super::actions::Limiter;
+use super::decisions::Decisions;
+use super::index::{Entries, Entry, Key, Needed, Tenants, places_heap};
+use super::notes::{Notes, TraceNote};
+use super::records::Decided;
+use super::rules::{Facts, RuleSet, Rulebook};
+use super::verdict::{Batch, KeptTrace, Places, Verdict};
+use crate::log::Position;
+use crate::runtime::Tenant;
+
+/// Bounds of the sampler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamplerConfig {
+    /// What pending traces, and kept ones that are not stored, may take, in bytes. Beyond it the oldest are decided early.
+    pub index_bytes_max: usize,
+    /// What verdicts remembered for late spans may take, in bytes.
+    pub decisions_bytes_max: usize,
+    /// What the rate action's buckets may take, in bytes.
+    pub limiter_bytes_max: usize,
+    /// Keep everything, whatever the rules say.
+    pub debug: bool,
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            index_bytes_max: 256 * MIB,
+            decisions_bytes_max: 64 * MIB,
+            limiter_bytes_max: 4 * MIB,
+            debug: false,
+        }
+    }
+}
+
+/// Decisions in one record, at most: bounds how long one tick takes.
+const DECISIONS_MAX: usize = 8192;
+
+/// The sampler's state. Bounded by [`SamplerConfig`].
+pub struct Sampler {
+    config: SamplerConfig,
+    rulebook: Arc<Rulebook>,
+    limiter: Limiter,
+    tenants: Tenants,
+    entries: Entries,
+    /// When traces are due. A trace whose time changed is in it twice; the entry knows which one holds.
+    due: BinaryHeap<Reverse<(Duration, Key)>>,
+    /// Traces in the order of their first span, to find the oldest when there is no room. Gone ones are skipped.
+    arrivals: VecDeque<Key>,
+    decisions: Decisions,
+    kept: VecDeque<KeptTrace>,
+    kept_since: Option<Duration>,
+    /// A batch whose Flush record is on its way to the disk.
+    planned: Option<u64>,
+    in_flight: BTreeMap<u64, Arc<Batch>>,
+    next_batch_id: u64,
+    needed: Needed,
+    applied: Position,
+    pending_memory: usize,
+    kept_memory: usize,
+    stats: SamplerStats,
+    counting: bool,
+}
+
+impl Sampler {
+    /// An empty sampler, for replay: it does not count what it is fed until [`Sampler::go_live`].
+    pub fn new(config: SamplerConfig, rulebook: Arc<Rulebook>) -> Self {
+        Self {
+            limiter: Limiter::new(config.limiter_bytes_max),
+            decisions: Decisions::new(config.decisions_bytes_max),
+            config,
+            rulebook,
+            tenants: Tenants::default(),
+            entries: Entries::default(),
+            due: BinaryHeap::new(),
+            arrivals: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_since: None,
+            planned: None,
+            in_flight: BTreeMap::new(),
+            next_batch_id: 1,
+            needed: Needed::default(),
+            applied: Position(0),
+            pending_memory: 0,
+            kept_memory: 0,
+            stats: SamplerStats::default(),
+            counting: false,
+        }
+    }
+
+    /// Replay is over. Gives the batches that were under way: they have to be written again under their ids.
+    pub fn go_live(&mut self) -> Vec<Arc<Batch>> {
+        self.counting = true;
+        self.in_flight.values().cloned().collect()
+    }
+
+    /// Takes the notes of a committed record of spans. `age` is how long ago the record was received: zero live.
+    pub fn observe(&mut self, position: Position, tenant: &Tenant, notes: &Notes, now: Duration, age: Duration) {
+        self.applied = self.applied.max(position);
+        if self.counting {
+            self.stats.spans_received += u64::from(notes.spans);
+        }
+        let tenant = self.tenants.number(tenant);
+        for note in &notes.traces {
+            self.observe_trace(Key { tenant, trace_id: note.trace_id }, position, note, now, age);
+        }
+    }
+
+    fn observe_trace(&mut self, key: Key, position: Position, note: &TraceNote, now: Duration, age: Duration) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            let before = entry.memory();
+            entry.add(position, note);
+            if entry.verdict.is_none() {
+                self.pending_memory += entry.memory().saturating_sub(before);
+            }
+            let rules = rules_of(&self.rulebook, entry.matches.version);
+            let due = (now + rules.after_root()).saturating_sub(age);
+            if note.has_root && due < entry.due {
+                entry.due = due;
+                self.due.push(Reverse((due, key)));
+            }
+        } else if let Some(verdict) = self.decisions.get(&key).cloned() {
+            self.observe_late(key, position, note, &verdict, now);
+        } else {
+            let version = note.matches.last().map_or(0, |m| m.version);
+            let rules = rules_of(&self.rulebook, version);
+            let wait = if note.has_root { rules.wait().min(rules.after_root()) } else { rules.wait() };
+            let entry = Entry::new(position, note, (now + wait).saturating_sub(age));
+            self.due.push(Reverse((entry.due, key)));
+            self.arrivals.push_back(key);
+            self.pending_memory += entry.memory();
+            self.needed.hold(&entry.places);
+            self.entries.insert(key, entry);
+        }
+    }
+
+    fn observe_late(
+        &mut self,
+        key: Key,
+        position: Position,
+        note: &TraceNote,
+        verdict: &Arc<Verdict>,
+        now: Duration,
+    ) {
+        if self.counting {
+            self.stats.count_late(verdict, note.spans);
+        }
+        if verdict.keep {
+            let verdict = self.decisions.share(Verdict { late: true, ..Verdict::clone(verdict) });
+            let entry = Entry::new(position, note, now);
+            self.needed.hold(&entry.places);
+            self.keep(key, entry, verdict, now);
+        }
+    }
+
+    /// Decides what is due, and the oldest beyond the bound of memory. The caller writes the decisions to the log and gives
+    /// them back with [`Sampler::apply_verdicts`] once they are committed. `None` when nothing is to be decided; call again
+    /// until then.
+    pub fn tick(&mut self, now: Duration) -> Option<Vec<Decided>> {
+        let mut decided = Vec::new();
+        while self.pending_memory + self.kept_memory > self.config.index_bytes_max
+            && decided.len() < DECISIONS_MAX
+        {
+            let Some(oldest) = self.arrivals.pop_front() else { break };
+            self.decide(oldest, now, true, &mut decided);
+        }
+        while let Some(Reverse((due, key))) = self.due.peek().copied()
+            && due <= now
+            && decided.len() < DECISIONS_MAX
+        {
+            self.due.pop();
+            if self.entries.get(&key).is_some_and(|entry| entry.due == due) {
+                self.decide(key, now, false, &mut decided);
+            }
+        }
+        self.forget_arrivals();
+        (!decided.is_empty()).then_some(decided)
+    }
+
+    fn decide(&mut self, key: Key, now: Duration, early: bool, decided: &mut Vec<Decided>) {
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.verdict.is_none()) else { return };
+        let verdict = if self.config.debug {
+            debug_verdict(entry.matches.version)
+        } else {
+            let rules = rules_of(&self.rulebook, entry.matches.version);
+            let facts = Facts {
+                trace_id: key.trace_id,
+                randomness: entry.randomness,
+                duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
+                has_root: entry.has_root,
+                spans: entry.spans,
+                matches: Some(&entry.matches),
+            };
+            rules.decide(&facts, &mut self.limiter, now)
+        };
+        let verdict = self.decisions.share(Verdict { early, ..verdict });
+        // Its memory counts until it leaves the index; what cannot be decided again must not be counted as too much.
+        self.pending_memory = self.pending_memory.saturating_sub(entry.memory());
+        entry.verdict = Some(verdict.clone());
+        let tenant = self.tenants.name(key.tenant);
+        decided.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
+    }
+
+    /// The queue of arrivals holds traces that are gone: drop those at its front.
+    fn forget_arrivals(&mut self) {
+        while let Some(front) = self.arrivals.front()
+            && self.entries.get(front).is_none_or(|entry| entry.verdict.is_some())
+        {
+            self.arrivals.pop_front();
+        }
+    }
+
+    /// Acts on verdicts that are in the log at `position`: kept traces go on to the store, dropped ones are let go.
+    pub fn apply_verdicts(&mut self, position: Position, decided: &[Decided], now: Duration) {
+        self.applied = self.applied.max(position);
+        for decision in decided {
+            let key =
+                Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
+            self.decisions.insert(key, &decision.verdict);
+            let Some(entry) = self.take_entry(&key) else { continue };
+            if self.counting {
+                self.stats.count_verdict(&decision.verdict, entry.spans);
+            }
+            if decision.verdict.keep {
+                self.keep(key, entry, decision.verdict.clone(), now);
+            } else {
+                self.needed.let_go(&entry.places);
+            }
+        }
+        self.retire_rules();
+    }
+
+    fn take_entry(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        if entry.verdict.is_none() {
+            self.pending_memory = self.pending_memory.saturating_sub(entry.memory());
+        }
+        Some(entry)
+    }
+
+    /// Rules that no pending trace began under are not needed any more. Traces leave in the order they came, nearly: the
+    /// oldest one still here tells.
+    fn retire_rules(&mut self) {
+        let current = self.rulebook.current().version();
+        let oldest = self.arrivals.iter().find_map(|key| self.entries.get(key)).map(|e| e.matches.version);
+        self.rulebook.retire_before(oldest.unwrap_or(current));
+    }
+
+    fn keep(&mut self, key: Key, entry: Entry, verdict: Arc<Verdict>, now: Duration) {
+        let trace = KeptTrace {
+            tenant: self.tenants.name(key.tenant),
+            trace_id: key.trace_id,
+            places: entry.places,
+            spans: entry.spans,
+            bytes: entry.bytes,
+            start_unix_nano: entry.start_unix_nano,
+            end_unix_nano: entry.end_unix_nano,
+            verdict,
+        };
+        self.kept_memory += kept_memory(&trace.places);
+        self.kept.push_back(trace);
+        self.kept_since.get_or_insert(now);
+    }
+
+    /// When the next trace is due, on the monotonic clock.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Whether kept traces that cannot be stored take so much that no more should be taken in.
+    pub fn is_full(&self) -> bool {
+        self.kept_memory > self.config.index_bytes_max / 2
+    }
+
+    /// No span before this position of the log is needed here any more.
+    pub fn low_watermark(&self) -> Position {
+        self.needed.lowest().unwrap_or(self.applied)
+    }
+
+    /// The counters, and the gauges as of now.
+    pub fn stats(&self) -> SamplerStats {
+        let in_flight: usize = self.in_flight.values().map(|batch| batch.traces.len()).sum();
+        SamplerStats {
+            pending_traces: self.entries.len() as u64,
+            kept_traces_not_stored: (self.kept.len() + in_flight) as u64,
+            index_bytes: (self.pending_memory + self.kept_memory) as u64,
+            decisions: self.decisions.len() as u64,
+            decisions_bytes: self.decisions.bytes() as u64,
+            ..self.stats.clone()
+        }
+    }
+}
+
+fn rules_of(rulebook: &Rulebook, version: u32) -> Arc<RuleSet> {
+    rulebook.version(version).unwrap_or_else(|| rulebook.current())
+}
+
+fn debug_verdict(rules_version: u32) -> Verdict {
+    Verdict {
+        keep: true,
+        rule: "trace-debug".into(),
+        rules_version,
+        retention: "default".into(),
+        threshold: None,
+        erase_threshold: false,
+        early: false,
+        late: false,
+        debug: true,
+    }
+}
+
+fn kept_memory(places: &Places) -> usize {
+    size_of::<KeptTrace>() + places_heap(places)
+}
