@@ -88,6 +88,10 @@ impl LogReader {
             _ => ReadError::Io(error),
         })?;
         self.shared.files.put(segment.base, Arc::clone(&file));
+        if self.shared.segments.lock().holding(Position(segment.base)).is_none() {
+            // Released meanwhile: kept open, it would still take its room on the disk.
+            self.shared.files.remove(segment.base);
+        }
         Ok(file)
     }
 }

@@ -38,6 +38,8 @@ pub struct LogWriter<A> {
     queue: Arc<Queue<A>>,
     journal: Journal,
     space: SpaceWatch,
+    /// What our own log was last told about refusals, so that it hears of changes only.
+    told: Option<AppendError>,
 }
 
 impl<A> Drop for LogWriter<A> {
@@ -50,7 +52,7 @@ impl<A> Drop for LogWriter<A> {
 
 impl<A> LogWriter<A> {
     pub(super) fn new(shared: Arc<Shared>, queue: Arc<Queue<A>>, journal: Journal) -> Self {
-        Self { shared, queue, journal, space: SpaceWatch::default() }
+        Self { shared, queue, journal, space: SpaceWatch::default(), told: None }
     }
 
     /// Writes until the log is closed and its queue empty. `on_commit` gets each batch in log order, once it is durable and
@@ -114,7 +116,7 @@ impl<A> LogWriter<A> {
             return Gated { admitted: batch, refused: None };
         };
         if refusing.is_none() {
-            self.shared.refusing.begin(error, now + self.shared.config.retry_after);
+            self.begin_refusing(error, now);
         }
         let (mut refused, mut others): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|entry| entry.encoded.kind() == RecordKind::Spans);
@@ -122,6 +124,21 @@ impl<A> LogWriter<A> {
             refused.append(&mut others);
         }
         Gated { admitted: others, refused: Some((error, refused)) }
+    }
+
+    fn begin_refusing(&mut self, error: AppendError, now: Duration) {
+        self.shared.refusing.begin(error, now + self.shared.config.retry_after);
+        if self.told != Some(error) {
+            tracing::warn!(%error, "the log refuses spans");
+            self.told = Some(error);
+        }
+    }
+
+    fn takes_again(&mut self, batch: &[Entry<A>]) {
+        if self.told.is_some() && batch.iter().any(|entry| entry.encoded.kind() == RecordKind::Spans) {
+            tracing::info!("the log takes spans again");
+            self.told = None;
+        }
     }
 
     /// Whether even the records that let the log shrink again would be too many.
@@ -158,7 +175,13 @@ impl<A> LogWriter<A> {
         }
     }
 
-    fn acknowledge(&self, batch: Vec<Entry<A>>, first: u64, on_commit: &mut impl FnMut(Vec<Committed<A>>)) {
+    fn acknowledge(
+        &mut self,
+        batch: Vec<Entry<A>>,
+        first: u64,
+        on_commit: &mut impl FnMut(Vec<Committed<A>>),
+    ) {
+        self.takes_again(&batch);
         self.shared.counters.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let mut next = first;
         let mut replies = Vec::with_capacity(batch.len());
@@ -185,7 +208,7 @@ impl<A> LogWriter<A> {
     ) {
         let now = self.shared.clock.monotonic();
         self.space.forget();
-        self.shared.refusing.begin(error, now + self.shared.config.retry_after);
+        self.begin_refusing(error, now);
         if error == AppendError::DiskFull {
             // Whoever comes back finds room if the recorder had some to give.
             self.make_room(bytes_of(&batch));

@@ -1,4 +1,8 @@
+use std::io::IoSlice;
+
 use super::*;
+use crate::runtime::disk::write_all_at;
+use crate::runtime::{Disk, OpenMode};
 
 #[test]
 fn a_full_disk_refuses_and_recovers_by_itself() {
@@ -135,4 +139,24 @@ fn even_control_records_end_an_eighth_beyond_the_limit() {
     let outcomes: Vec<_> = (0..1000).map(|n| rig.put(&control(n))).collect();
     assert!(outcomes.iter().any(|outcome| *outcome == Err(AppendError::LimitReached)));
     assert!((8_000..=9_000).contains(&rig.stats().bytes), "{}", rig.stats().bytes);
+}
+
+/// The process died between a write and its sync: the system still has the record, and may lose it yet.
+#[test]
+fn what_a_restart_has_seen_survives_the_next_power_cut() {
+    let mut rig = Rig::new(config());
+    rig.put(&control(1)).unwrap();
+    let unsynced = rig.put(&control(2)).unwrap();
+    let path = rig.segments().remove(0);
+    let content = rig.disk.get(&path);
+    let (synced, rest) = content.split_at(unsynced.0 as usize);
+    let disk = MemDisk::default();
+    disk.put(&path, synced);
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    write_all_at(&*file, &mut [IoSlice::new(rest)], unsynced.0).unwrap();
+    assert_eq!(Rig::on(disk.crashed(0.0), config()).replayed().len(), 1);
+
+    let mut killed = Rig::on(disk, config());
+    assert_eq!(killed.replayed().len(), 2);
+    assert_eq!(killed.restarted(0.0).replayed().len(), 2);
 }
