@@ -5,7 +5,8 @@ use crate::wire::{Field, Fields, WireError, WireKind};
 
 /// What a `KeyValue` message holds.
 pub(super) struct Attribute<'a> {
-    pub(super) key: &'a str,
+    /// Its key, UTF-8.
+    pub(super) key: &'a [u8],
     /// Its `AnyValue` message, empty if there is none.
     pub(super) any: &'a [u8],
     /// Whether the value is an array or a map: what is in it has not been checked yet.
@@ -14,11 +15,38 @@ pub(super) struct Attribute<'a> {
 
 #[inline]
 pub(super) fn attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
-    let mut found = Attribute { key: "", any: &[], is_nested: false };
+    usual_attribute(raw).map_or_else(|| any_attribute(raw), Ok)
+}
+
+/// A `KeyValue` as every SDK writes it: key, then value, both short, one scalar in the value, all text ASCII. Nearly
+/// all attributes are of this form, and spans are mostly attributes. `None` for any other form, right or wrong.
+#[inline]
+fn usual_attribute(raw: &[u8]) -> Option<Attribute<'_>> {
+    let [0x0a, key_length @ 0..=0x7f, rest @ ..] = raw else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_length))?;
+    let [0x12, any_length @ 0..=0x7f, any @ ..] = rest else {
+        return None;
+    };
+    let length = usize::from(*any_length);
+    let is_usual = match any {
+        _ if any.len() != length => false,
+        // Tags and lengths are ASCII too, so one look at everything does.
+        [0x0a, text_length, text @ ..] => usize::from(*text_length) == text.len() && raw.is_ascii(),
+        [0x10 | 0x18, 0..=0x7f] | [0x18, 0x80..=0xff, 0..=0x7f] => key.is_ascii(),
+        [0x21, _, _, _, _, _, _, _, _] => key.is_ascii(),
+        _ => false,
+    };
+    is_usual.then_some(Attribute { key, any, is_nested: false })
+}
+
+fn any_attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
+    let mut found = Attribute { key: &[], any: &[], is_nested: false };
     let mut fields = Fields::new(raw);
     while let Some(field) = fields.read()? {
         match field.number {
-            1 => found.key = field.text("an attribute's key")?,
+            1 => found.key = field.text("an attribute's key")?.as_bytes(),
             2 => {
                 found.any = field.bytes("an attribute's value")?;
                 found.is_nested |= any_value(found.any)?;

@@ -13,24 +13,54 @@ pub const REDACTED: &str = "[redacted]";
 /// all of them.
 #[derive(Debug)]
 pub(super) struct Matcher {
-    /// The listed keys, folded.
-    listed: Vec<Vec<u8>>,
+    listed: Vec<Listed>,
     /// For each last byte (as sent), the second to last bytes that some listed key has, as bits by their low five bits.
     /// All bits where a listed key has one byte only.
     ends: [u32; 256],
 }
 
+/// A listed key.
+#[derive(Debug)]
+struct Listed {
+    /// The key, folded.
+    key: Vec<u8>,
+    /// Its last four bytes, and which of them there are.
+    tail: u32,
+    mask: u32,
+}
+
+impl Listed {
+    fn new(key: &str) -> Self {
+        let key: Vec<u8> = key.bytes().map(fold).collect();
+        let mask = u32::MAX.checked_shr(32 - 8 * key.len().min(4) as u32).unwrap_or_default();
+        Self { tail: tail(&key), mask, key }
+    }
+
+    fn ends(&self, key: &[u8]) -> bool {
+        let Some(start) = key.len().checked_sub(self.key.len()) else {
+            return false;
+        };
+        key[start..].iter().map(|byte| fold(*byte)).eq(self.key.iter().copied()) && begins_word(key, start)
+    }
+}
+
+/// The last four bytes, folded, the last one lowest; zeros where there are fewer.
+#[inline]
+fn tail(key: &[u8]) -> u32 {
+    key.iter().rev().take(4).rev().fold(0, |tail, byte| tail << 8 | u32::from(fold(*byte)))
+}
+
 impl Matcher {
     pub(super) fn compile(config: &RedactConfig) -> Self {
         let keys: &[String] = if config.enabled { &config.keys } else { &[] };
-        let folded = keys.iter().filter(|key| !key.is_empty()).map(|key| key.bytes().map(fold).collect());
-        let listed: Vec<Vec<u8>> = folded.collect();
+        let listed: Vec<_> = keys.iter().filter(|key| !key.is_empty()).map(|key| Listed::new(key)).collect();
         let mut ends = [0; 256];
         for last_sent in 0..=255u8 {
-            for key in listed.iter().filter(|key| key.last() == Some(&fold(last_sent))) {
-                ends[usize::from(last_sent)] |= match key.len() {
-                    1 => u32::MAX,
-                    length => 1 << (key[length - 2] & 31),
+            for key in listed.iter().map(|listed| &listed.key[..]) {
+                ends[usize::from(last_sent)] |= match key {
+                    [.., before, last] if *last == fold(last_sent) => 1 << (before & 31),
+                    [last] if *last == fold(last_sent) => u32::MAX,
+                    _ => 0,
                 };
             }
         }
@@ -50,13 +80,8 @@ impl Matcher {
     }
 
     fn ends_with_listed(&self, key: &[u8]) -> bool {
-        self.listed.iter().any(|listed| {
-            let Some(start) = key.len().checked_sub(listed.len()) else {
-                return false;
-            };
-            let same = |(sent, listed): (&u8, &u8)| fold(*sent) == *listed;
-            key[start..].iter().rev().zip(listed.iter().rev()).all(same) && begins_word(key, start)
-        })
+        let tail = tail(key);
+        self.listed.iter().any(|listed| tail & listed.mask == listed.tail && listed.ends(key))
     }
 }
 

@@ -302,13 +302,13 @@ fn nesting_up_to_the_limit_is_what_a_full_decoder_takes() {
     let nested = |levels: usize| {
         let wrap = |any: Vec<u8>, _| {
             let (mut list, mut outer) = (Vec::new(), Vec::new());
-            put_attribute_raw(&mut list, 1, "k", &any);
+            put_attribute_raw(&mut list, 1, b"k", &any);
             put_bytes_field(&mut outer, 6, &list);
             outer
         };
         let any = (0..levels).fold(text_value("x"), wrap);
         let (mut event, mut body) = (Vec::new(), span("s", vec![]).encode_to_vec());
-        put_attribute_raw(&mut event, 3, "deep", &any);
+        put_attribute_raw(&mut event, 3, b"deep", &any);
         put_bytes_field(&mut body, 11, &event);
         for number in [2, 2, 1] {
             let inner = std::mem::take(&mut body);

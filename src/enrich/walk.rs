@@ -274,7 +274,7 @@ impl<'w> Walk<'w> {
     #[inline]
     fn attribute_with(&mut self, nested: Nested<'w>, programs: &'w Programs) -> Result<(), WireError> {
         let attribute = check::attribute(nested.raw)?;
-        let Some((index, program)) = programs.find(attribute.key.as_bytes()) else {
+        let Some((index, program)) = programs.find(attribute.key) else {
             return self.redact_or_keep(nested, &attribute, DEPTH_MAX);
         };
         let is_repeated = std::mem::replace(&mut self.seen[index], true);
@@ -311,12 +311,12 @@ impl<'w> Walk<'w> {
         if attribute.is_nested {
             let frame = self.open(nested);
             self.value_of(nested.raw, levels)?;
-            if !self.rules.secrets.is_secret(attribute.key.as_bytes()) {
+            if !self.rules.secrets.is_secret(attribute.key) {
                 self.editor.close(frame);
                 return Ok(());
             }
             self.editor.forget(frame);
-        } else if !self.rules.secrets.is_secret(attribute.key.as_bytes()) {
+        } else if !self.rules.secrets.is_secret(attribute.key) {
             return Ok(());
         }
         if attribute.any != REDACTED_VALUE {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::any::AnyView;
-use super::proto::{put_bytes_field, put_fixed64_field, put_tag, put_varint, put_varint_field};
+use super::proto::{put_bytes_field, put_fixed64_field, put_tag, put_varint, put_varint_field, varint_len};
 
 /// Where `part`, a slice of `whole`, begins inside it, in bytes.
 ///
@@ -151,13 +151,14 @@ pub fn put_any(out: &mut Vec<u8>, value: AnyView<'_>) {
 pub fn put_attribute(out: &mut Vec<u8>, number: u32, key: &str, value: AnyView<'_>) {
     let mut any = Vec::new();
     put_any(&mut any, value);
-    put_attribute_raw(out, number, key, &any);
+    put_attribute_raw(out, number, key.as_bytes(), &any);
 }
 
-/// Like [`put_attribute`], with the value as an encoded `AnyValue` message.
-pub fn put_attribute_raw(out: &mut Vec<u8>, number: u32, key: &str, any: &[u8]) {
-    let mut content = Vec::with_capacity(key.len() + any.len() + 12);
-    put_bytes_field(&mut content, 1, key.as_bytes());
-    put_bytes_field(&mut content, 2, any);
-    put_bytes_field(out, number, &content);
+/// Like [`put_attribute`], with the key as UTF-8 bytes and the value as an encoded `AnyValue` message.
+pub fn put_attribute_raw(out: &mut Vec<u8>, number: u32, key: &[u8], any: &[u8]) {
+    let length = |part: &[u8]| 1 + varint_len(part.len() as u64) + part.len();
+    put_tag(out, number, 2);
+    put_varint(out, (length(key) + length(any)) as u64);
+    put_bytes_field(out, 1, key);
+    put_bytes_field(out, 2, any);
 }
