@@ -1,0 +1,136 @@
+//! Reading one Parquet file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt};
+use object_store::ObjectStore;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::bloom_filter::Sbbf;
+use parquet::file::metadata::PageIndexPolicy;
+
+use super::filter::row_filter;
+use super::footers::{Footer, Footers};
+use super::object::ObjectFile;
+use super::prune::may_match_row_group;
+use super::request::{Projection, ScanHint};
+use super::rows::SpanRows;
+use crate::store::error::StoreError;
+use crate::store::table::DataFile;
+
+const ROWS_A_BATCH: usize = 4 * 1024;
+
+/// Columns that every scan of spans gets.
+const ALWAYS: [&str; 5] = ["trace_id", "span_id", "kind", "start_time_unix_nano", "duration_nano"];
+
+/// What to read of a file.
+pub(super) struct FileScan<'a> {
+    pub(super) start_unix_nano: Range<u64>,
+    pub(super) projection: &'a Projection,
+    pub(super) hints: &'a [ScanHint],
+}
+
+/// A file whose footer is known.
+pub(super) struct OpenFile {
+    file: DataFile,
+    reader: ObjectFile,
+    footer: Arc<Footer>,
+}
+
+impl OpenFile {
+    /// Opens a file: no request at all if its footer is cached.
+    pub(super) async fn open(
+        objects: &Arc<dyn ObjectStore>,
+        file: DataFile,
+        footers: &Footers,
+    ) -> Result<Self, StoreError> {
+        let (objects, path) = (Arc::clone(objects), file.object.clone());
+        let mut reader = ObjectFile { objects, path, bytes: file.bytes };
+        let footer = match footers.get(&file.object) {
+            Some(footer) => footer,
+            None => {
+                let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+                let metadata = ArrowReaderMetadata::load_async(&mut reader, options).await;
+                let metadata = metadata.map_err(|e| StoreError::of_parquet(&file.object, e))?;
+                footers.insert(file.object.clone(), metadata)
+            }
+        };
+        Ok(Self { file, reader, footer })
+    }
+
+    fn builder(&self) -> ParquetRecordBatchStreamBuilder<ObjectFile> {
+        ParquetRecordBatchStreamBuilder::new_with_metadata(self.reader.clone(), self.footer.metadata.clone())
+    }
+
+    /// The row groups that may hold a trace (given in hexadecimal), by their bloom filters.
+    pub(super) async fn row_groups_with_trace(&self, trace_id: &str) -> Result<Vec<usize>, StoreError> {
+        let filters = self.footer.trace_id_filters.get_or_try_init(|| self.load_filters()).await?;
+        let may_hold = |filter: &Option<Sbbf>| filter.as_ref().is_none_or(|f| f.check(trace_id));
+        Ok(filters.iter().enumerate().filter(|(_, f)| may_hold(f)).map(|(at, _)| at).collect())
+    }
+
+    async fn load_filters(&self) -> Result<Vec<Option<Sbbf>>, StoreError> {
+        let metadata = self.footer.metadata.metadata();
+        let columns = metadata.file_metadata().schema_descr().columns();
+        let column = columns.iter().position(|c| c.path().string() == "trace_id");
+        let mut builder = self.builder();
+        let mut filters = Vec::with_capacity(metadata.num_row_groups());
+        for row_group in 0..metadata.num_row_groups() {
+            filters.push(match column {
+                Some(column) => builder
+                    .get_row_group_column_bloom_filter(row_group, column)
+                    .await
+                    .map_err(|e| StoreError::of_parquet(&self.file.object, e))?,
+                None => None,
+            });
+        }
+        Ok(filters)
+    }
+
+    /// Rows that may match, from the row groups that may.
+    pub(super) fn scan(
+        self,
+        scan: &FileScan<'_>,
+    ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
+        let metadata = self.footer.metadata.metadata();
+        let may_match = |at: &usize| may_match_row_group(metadata.row_group(*at), scan);
+        let row_groups = (0..metadata.num_row_groups()).filter(may_match).collect();
+        self.scan_row_groups(row_groups, scan)
+    }
+
+    /// Rows that may match, from these row groups.
+    pub(super) fn scan_row_groups(
+        self,
+        row_groups: Vec<usize>,
+        scan: &FileScan<'_>,
+    ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
+        if row_groups.is_empty() {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let builder = self.builder();
+        let schema = builder.parquet_schema();
+        let mask = match scan.projection {
+            Projection::All => ProjectionMask::all(),
+            Projection::Columns(names) => {
+                let names = names.iter().map(String::as_str).chain(ALWAYS);
+                ProjectionMask::columns(schema, names)
+            }
+        };
+        let filter = row_filter(schema, scan);
+        let stream = builder
+            .with_row_groups(row_groups)
+            .with_projection(mask)
+            .with_batch_size(ROWS_A_BATCH)
+            .with_row_filter(filter)
+            .build()
+            .map_err(|e| StoreError::of_parquet(&self.file.object, e))?;
+        let (object, retention) = (self.file.object, self.file.retention);
+        let rows = stream.map(move |batch| match batch {
+            Ok(batch) => Ok(SpanRows::new(batch, Arc::clone(&retention))),
+            Err(error) => Err(StoreError::of_parquet(&object, error)),
+        });
+        Ok(rows.boxed())
+    }
+}

@@ -1,0 +1,240 @@
+//! Reading the table: a trace by its id, scans of spans, scans of traces. Works without a daemon.
+
+mod columns;
+mod file;
+mod filter;
+mod footers;
+mod full_span;
+mod object;
+mod prune;
+mod rebuild;
+mod request;
+mod rows;
+mod trace_row;
+
+pub use full_span::{FullSpan, Kept, ResourceInfo, ScopeInfo, Wanted};
+pub use request::{AttributeScope, HintValue, Projection, ScanHint, ScanRequest, TracesRequest};
+pub use rows::{ScanValue, SpanRows};
+pub use trace_row::TraceRow;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+
+use self::file::{FileScan, OpenFile};
+use self::footers::Footers;
+use super::backends::Location;
+use super::error::StoreError;
+use super::schema::TableKind;
+use super::table::{DataFile, Engine, Listing, Table, blocking, engine};
+use crate::runtime::{Clock, Tenant};
+use crate::wire::TraceId;
+
+/// Files looked into at the same time for one trace.
+const LOOKUPS_AT_ONCE: usize = 8;
+/// Files of a scan that are opened ahead of the one being read.
+const OPENED_AHEAD: usize = 2;
+
+/// How a [`Reader`] caches.
+#[derive(Clone, Debug)]
+pub struct ReaderConfig {
+    /// How old the list of a table's files may be before it is asked for again.
+    pub refresh_after: Duration,
+    /// The bound of the cache of file footers (metadata, bloom filters), in bytes.
+    pub footer_cache_bytes: usize,
+}
+
+impl Default for ReaderConfig {
+    fn default() -> Self {
+        Self { refresh_after: Duration::from_secs(1), footer_cache_bytes: 64 << 20 }
+    }
+}
+
+/// Reads the tables of every tenant of one store. Cheap to clone. A table that is not there reads as an empty one.
+#[derive(Clone)]
+pub struct Reader {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    location: Location,
+    clock: Arc<dyn Clock>,
+    config: ReaderConfig,
+    engine: OnceLock<Arc<Engine>>,
+    tables: Mutex<HashMap<(Tenant, TableKind), Arc<CachedTable>>>,
+    footers: Arc<Footers>,
+}
+
+struct CachedTable {
+    table: Arc<Table>,
+    /// The list of files, and when it was asked for.
+    listing: tokio::sync::Mutex<Option<(Duration, Listing)>>,
+}
+
+impl Reader {
+    /// A reader of the store at `location`. Touches nothing yet.
+    pub fn new(location: Location, clock: Arc<dyn Clock>, config: ReaderConfig) -> Self {
+        let footers = Arc::new(Footers::new(config.footer_cache_bytes));
+        let inner = Inner { location, clock, config, engine: OnceLock::new(), tables: Mutex::default(), footers };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// All spans of one trace, by start time; each (span id, kind) once. Empty if the table has none.
+    ///
+    /// # Errors
+    /// As the store has them, or [`crate::store::ErrorKind::Table`] for a damaged file.
+    pub async fn by_id(&self, tenant: &Tenant, trace_id: TraceId) -> Result<Vec<FullSpan>, StoreError> {
+        let id = trace_id.to_string();
+        let files = self.files(tenant, TableKind::Spans, |f| prune::may_hold_trace(f, &id)).await?;
+        let hints = Arc::new(vec![ScanHint::TraceIds(vec![trace_id])]);
+        let lookups = files.into_iter().map(|file| {
+            let (reader, hints, id) = (self.clone(), Arc::clone(&hints), id.clone());
+            async move {
+                let open = reader.open(file).await?;
+                let row_groups = open.row_groups_with_trace(&id).await?;
+                let scan = FileScan { start_unix_nano: 0..u64::MAX, projection: &Projection::All, hints: &hints };
+                let batches = open.scan_row_groups(row_groups, &scan)?;
+                batches.map(|rows| rows?.full_spans()).try_concat().await
+            }
+        });
+        let found = futures::stream::iter(lookups).buffer_unordered(LOOKUPS_AT_ONCE);
+        let mut spans: Vec<FullSpan> = found.try_concat().await?;
+        spans.sort_by(|a, b| identity(a).cmp(&identity(b)));
+        spans.dedup_by(|a, b| identity(a) == identity(b));
+        spans.sort_by(|a, b| in_time(a).cmp(&in_time(b)));
+        Ok(spans)
+    }
+
+    /// Spans that may match the request, newest files first. Hints prune files, row groups and rows, but a caller
+    /// must check again: rows that do not match may come too. The same span may come twice (a retry of its sender).
+    ///
+    /// # Errors
+    /// As [`Self::by_id`]; also from the stream.
+    pub async fn scan(
+        &self,
+        tenant: &Tenant,
+        request: ScanRequest,
+    ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
+        let wanted = |f: &DataFile| prune::may_match(f, &request.start_unix_nano, &request.hints);
+        let files = self.files(tenant, TableKind::Spans, wanted).await?;
+        let (reader, request) = (self.clone(), Arc::new(request));
+        let opened = files.into_iter().map(move |file| {
+            let (reader, request) = (reader.clone(), Arc::clone(&request));
+            async move {
+                let start_unix_nano = request.start_unix_nano.clone();
+                let scan = FileScan { start_unix_nano, projection: &request.projection, hints: &request.hints };
+                reader.open(file).await?.scan(&scan)
+            }
+        });
+        Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
+    }
+
+    /// Rows of the `traces` table, newest files first. Late spans give a trace further rows: merge by trace id.
+    ///
+    /// # Errors
+    /// As [`Self::by_id`]; also from the stream.
+    pub async fn traces_scan(
+        &self,
+        tenant: &Tenant,
+        request: TracesRequest,
+    ) -> Result<BoxStream<'static, Result<Vec<TraceRow>, StoreError>>, StoreError> {
+        let hints = request.hints();
+        let wanted = |f: &DataFile| prune::may_match(f, &request.start_unix_nano, &hints);
+        let files = self.files(tenant, TableKind::Traces, wanted).await?;
+        let (reader, request, hints) = (self.clone(), Arc::new(request), Arc::new(hints));
+        let opened = files.into_iter().map(move |file| {
+            let (reader, request, hints) = (reader.clone(), Arc::clone(&request), Arc::clone(&hints));
+            async move {
+                let start_unix_nano = request.start_unix_nano.clone();
+                let scan = FileScan { start_unix_nano, projection: &Projection::All, hints: &hints };
+                let batches = reader.open(file).await?.scan(&scan)?;
+                Ok::<_, StoreError>(batches.map(move |rows| trace_row::read(&rows?, &request)))
+            }
+        });
+        Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
+    }
+
+    /// Forgets the lists of files, so that the next question sees what was committed before it.
+    pub async fn refresh(&self) {
+        let tables: Vec<_> = self.inner.tables.lock().values().cloned().collect();
+        for table in tables {
+            if let Some((asked, _)) = table.listing.lock().await.as_mut() {
+                *asked = Duration::ZERO;
+            }
+        }
+    }
+
+    /// The live files of a table that `wanted` accepts, the newest spans first.
+    async fn files(
+        &self,
+        tenant: &Tenant,
+        kind: TableKind,
+        wanted: impl Fn(&DataFile) -> bool,
+    ) -> Result<Vec<DataFile>, StoreError> {
+        let listing = self.listing(tenant, kind).await?;
+        let mut files: Vec<_> = listing.files.iter().filter(|f| wanted(f)).cloned().collect();
+        files.sort_by(|a, b| {
+            (b.start_max_unix_nano, &a.in_log).cmp(&(a.start_max_unix_nano, &b.in_log))
+        });
+        Ok(files)
+    }
+
+    async fn listing(&self, tenant: &Tenant, kind: TableKind) -> Result<Listing, StoreError> {
+        let cached = self.cached_table(tenant, kind)?;
+        let mut listing = cached.listing.lock().await;
+        let now = self.inner.clock.monotonic();
+        let is_fresh = |asked: &Duration| {
+            *asked != Duration::ZERO && now.saturating_sub(*asked) < self.inner.config.refresh_after
+        };
+        if let Some((_, known)) = listing.as_ref().filter(|(asked, _)| is_fresh(asked)) {
+            return Ok(known.clone());
+        }
+        let before = listing.as_ref().map(|(_, known)| known.clone());
+        let table = Arc::clone(&cached.table);
+        let after = blocking(move || match (table.refresh()?, before) {
+            (Some(snapshot), Some(before)) => table.list_from(&snapshot, &before),
+            (Some(snapshot), None) => table.list(&snapshot),
+            (None, _) => Ok(Listing::default()),
+        });
+        let after = after.await?;
+        *listing = Some((now.max(Duration::from_nanos(1)), after.clone()));
+        Ok(after)
+    }
+
+    fn cached_table(&self, tenant: &Tenant, kind: TableKind) -> Result<Arc<CachedTable>, StoreError> {
+        let inner = &self.inner;
+        let engine = match inner.engine.get() {
+            Some(engine) => Arc::clone(engine),
+            None => Arc::clone(inner.engine.get_or_init({
+                let started = engine(&inner.location.objects)?;
+                || started
+            })),
+        };
+        let mut tables = inner.tables.lock();
+        if let Some(table) = tables.get(&(tenant.clone(), kind)) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(Table::new(&inner.location, engine, tenant, kind)?);
+        let cached = Arc::new(CachedTable { table, listing: tokio::sync::Mutex::default() });
+        tables.insert((tenant.clone(), kind), Arc::clone(&cached));
+        Ok(cached)
+    }
+
+    async fn open(&self, file: DataFile) -> Result<OpenFile, StoreError> {
+        OpenFile::open(&self.inner.location.objects, file, &self.inner.footers).await
+    }
+}
+
+fn identity(span: &FullSpan) -> (&[u8], i32) {
+    (&span.span.span_id, span.span.kind)
+}
+
+fn in_time(span: &FullSpan) -> (u64, &[u8], i32) {
+    (span.span.start_time_unix_nano, &span.span.span_id, span.span.kind)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Batches of kept traces into the tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::{PutMode, PutOptions, TagSet};
+use parking_lot::Mutex;
+
+use super::backends::{Backend, Location};
+use super::error::StoreError;
+use super::lifecycle::TAG_RETENTION;
+use super::schema::TableKind;
+use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name};
+use super::writer::{NewFile, NewFiles, Records, encode};
+use crate::runtime::{Clock, Tenant};
+use crate::sample::{Batch, KeptTrace};
+
+const UPLOADS_AT_ONCE: usize = 4;
+
+/// How to write.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where.
+    pub location: Location,
+    /// Who writes: the data directory's id. With the batch's id it makes each batch come into a table once.
+    pub app_id: String,
+    /// A checkpoint of a table's log is written each time this many commits have gathered.
+    pub checkpoint_every: u64,
+    /// How long the table's log is kept below its newest checkpoint, so that readers of older versions can finish.
+    pub keep_log: Duration,
+    /// Tag objects with their retention class, which the bucket's lifecycle rules go by. Only done on S3.
+    pub tag_objects: bool,
+}
+
+impl StoreConfig {
+    /// The defaults at a location.
+    pub fn new(location: Location, app_id: impl Into<String>) -> Self {
+        Self {
+            location,
+            app_id: app_id.into(),
+            checkpoint_every: 20,
+            keep_log: Duration::from_secs(2 * 86_400),
+            tag_objects: true,
+        }
+    }
+}
+
+/// What a batch came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Spans in the table now because of this batch; 0 of a tenant whose part was there already.
+    pub spans: u64,
+    /// Rows in `traces`, likewise.
+    pub traces: u64,
+    /// Files committed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Spans that came twice within the batch (same trace, span id and kind), written once.
+    pub duplicates: u64,
+    /// Records of the log that could not be read back: their spans are lost, and logged.
+    pub unreadable_records: u64,
+    /// Tables that had the batch already.
+    pub already: u64,
+}
+
+/// Writes to the tables of one store.
+pub struct Store {
+    config: StoreConfig,
+    clock: Arc<dyn Clock>,
+    engine: Arc<Engine>,
+    tables: Mutex<HashMap<(Tenant, TableKind), Arc<Table>>>,
+}
+
+impl Store {
+    /// A writer for the store. Contacts nothing; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`crate::store::ErrorKind::Internal`] outside of a tokio runtime.
+    pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let engine = engine(&config.location.objects)?;
+        Ok(Self { config, clock, engine, tables: Mutex::default() })
+    }
+
+    /// Where it writes.
+    pub fn location(&self) -> &Location {
+        &self.config.location
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Writes a batch: for each tenant its spans, then its traces. Doing it again, whole or after a crash half-way, adds
+    /// nothing twice. The caller tries again until it is `Ok`, and only then lets the log forget the batch's places.
+    ///
+    /// # Errors
+    /// [`StoreError::is_transient`] where trying again may help by itself; the others need somebody to act, but nothing is
+    /// lost while the log keeps the spans.
+    pub async fn write<R>(&self, batch: &Batch, records: &R) -> Result<Written, StoreError>
+    where
+        R: Records + Clone + Send + 'static,
+    {
+        let mut written = Written::default();
+        let by_tenant = batch.traces.chunk_by(|a, b| a.tenant == b.tenant);
+        for traces in by_tenant.filter(|traces| !traces.is_empty()) {
+            self.write_tenant(batch.id, traces, records, &mut written).await?;
+        }
+        Ok(written)
+    }
+
+    async fn write_tenant<R>(
+        &self,
+        batch: u64,
+        traces: &[KeptTrace],
+        records: &R,
+        written: &mut Written,
+    ) -> Result<(), StoreError>
+    where
+        R: Records + Clone + Send + 'static,
+    {
+        let tenant = &traces[0].tenant;
+        let mut missing = Vec::new();
+        for kind in TableKind::ALL {
+            let table = self.table(tenant, kind)?;
+            match self.has_batch(&table, batch).await? {
+                true => written.already += 1,
+                false => missing.push(table),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (traces, records) = (traces.to_vec(), records.clone());
+        let NewFiles { spans, traces, duplicates, unreadable_records } =
+            blocking(move || encode(&traces, &records)).await?;
+        written.duplicates += duplicates;
+        written.unreadable_records += unreadable_records;
+        for table in missing {
+            let (files, rows) = match table.kind {
+                TableKind::Spans => (&spans, &mut written.spans),
+                TableKind::Traces => (&traces, &mut written.traces),
+            };
+            if files.is_empty() {
+                continue;
+            }
+            *rows += files.iter().map(|f| f.rows).sum::<u64>();
+            written.files += files.len() as u64;
+            written.bytes += files.iter().map(|f| f.bytes.len() as u64).sum::<u64>();
+            self.commit(&table, batch, files).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a batch is in a table; makes the table if it is not there.
+    async fn has_batch(&self, table: &Arc<Table>, batch: u64) -> Result<bool, StoreError> {
+        let (of_task, app_id) = (Arc::clone(table), self.config.app_id.clone());
+        let last = blocking(move || match of_task.refresh()? {
+            Some(snapshot) => Ok(Some(of_task.last_batch(&snapshot, &app_id)?)),
+            None => Ok(None),
+        });
+        match last.await? {
+            Some(last) => Ok(last.is_some_and(|last| last >= batch)),
+            None => {
+                table.create(self.clock.now_unix_nano()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn commit(&self, table: &Arc<Table>, batch: u64, files: &[NewFile]) -> Result<(), StoreError> {
+        let name = file_name(&self.config.app_id, batch);
+        let uploads = futures::stream::iter(files).map(|file| self.upload(table, file, &name));
+        let appends: Vec<Append> = uploads.buffered(UPLOADS_AT_ONCE).try_collect().await?;
+        let (of_task, app_id) = (Arc::clone(table), self.config.app_id.clone());
+        let now = self.clock.now_unix_nano();
+        let appended = blocking(move || of_task.append(&appends, &app_id, batch, now)).await?;
+        if let Appended::Committed { commits_since_checkpoint } = appended
+            && commits_since_checkpoint >= self.config.checkpoint_every
+        {
+            self.tidy(table).await;
+        }
+        Ok(())
+    }
+
+    async fn upload(&self, table: &Table, file: &NewFile, name: &str) -> Result<Append, StoreError> {
+        let object = file.partition.object(name);
+        let path = object_store::path::Path::parse(format!("{}/{object}", table.path));
+        let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
+        let mut tags = TagSet::default();
+        if self.config.tag_objects && self.config.location.backend == Backend::S3 {
+            tags.push(TAG_RETENTION, &file.partition.retention);
+        }
+        let options = PutOptions { mode: PutMode::Overwrite, tags, ..PutOptions::default() };
+        let put = table.objects.put_opts(&path, file.bytes.clone().into(), options).await;
+        put.map_err(|e| StoreError::of_objects(&format!("cannot write {path}"), e))?;
+        let partition = file.partition.clone();
+        Ok(Append { object, partition, bytes: file.bytes.len() as u64, statistics: file.statistics.clone() })
+    }
+
+    /// Writes a checkpoint and cuts the table's log. The batch is in the table whatever comes of it.
+    async fn tidy(&self, table: &Arc<Table>) {
+        let of_task = Arc::clone(table);
+        let checkpoint = blocking(move || match of_task.refresh()? {
+            Some(snapshot) => of_task.checkpoint(&snapshot),
+            None => Ok(false),
+        });
+        let outcome = match checkpoint.await {
+            Ok(_) => table.clean_log(self.clock.now_unix_nano(), self.config.keep_log).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the table's log grows: no checkpoint, or no clean-up");
+        }
+    }
+
+    pub(super) fn table(&self, tenant: &Tenant, kind: TableKind) -> Result<Arc<Table>, StoreError> {
+        let mut tables = self.tables.lock();
+        if let Some(table) = tables.get(&(tenant.clone(), kind)) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(Table::new(&self.config.location, Arc::clone(&self.engine), tenant, kind)?);
+        tables.insert((tenant.clone(), kind), Arc::clone(&table));
+        Ok(table)
+    }
+}
