@@ -4,11 +4,21 @@
 //! becomes [`Notes`]. The [`Sampler`] is a pure state machine fed in log order, live and in replay alike: it gathers notes by
 //! trace, decides when a trace is due, and hands kept traces over in batches. It owns no clock, file or thread.
 
+mod actions;
+mod compile;
+mod decisions;
+mod index;
 mod notes;
 pub mod probability;
 pub mod records;
+mod rules;
+mod sampler;
+mod scan;
 mod verdict;
 
+pub use actions::Limiter;
 pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
+pub use rules::{Facts, RETENTION_DEFAULT, RuleSet, Rulebook, RulesError, UNMATCHED, parse_rules};
+pub use sampler::{BatchPolicy, Sampler, SamplerConfig, SamplerStats, Tally};
 pub use verdict::{Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Places, Verdict};

@@ -1,92 +1,101 @@
-//! What one scan of a request tells the sampler, gathered by trace.
+//! What one request says about each of its traces: all that rules need to know later, in a few words.
 
 use smallvec::SmallVec;
 
 use crate::wire::TraceId;
 
-/// A scanned request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a scan found in one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// One note for each trace that has spans in the request.
+    /// One entry for each trace, in the order of first appearance.
     pub traces: Vec<TraceNote>,
-    /// The spans of all traces together.
+    /// Spans in the request.
     pub spans: u32,
 }
 
-/// What the rules need to know of one trace's spans in one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Notes {
+    /// The memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.traces.capacity() * size_of::<TraceNote>()
+    }
+}
+
+/// What one request says about one trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceNote {
     /// The trace.
     pub trace_id: TraceId,
-    /// How many spans.
+    /// Its spans in the request.
     pub spans: u32,
-    /// How many of them have the status error.
+    /// Those with status error.
     pub errors: u32,
-    /// Their bytes on the wire.
+    /// The spans' bytes on the wire.
     pub bytes: u32,
     /// The earliest start, Unix nanoseconds.
     pub start_unix_nano: u64,
     /// The latest end, Unix nanoseconds.
     pub end_unix_nano: u64,
-    /// Whether the root span is among them.
+    /// Whether a span without a parent is among them.
     pub has_root: bool,
-    /// `rv` of the spans' tracestate, where a sender set it: 56 bits.
+    /// `rv` of the first tracestate that has one.
     pub randomness: Option<u64>,
-    /// Which atoms matched: one for each active version of the rules, the newest last.
+    /// What matched, for each rules version in use, ascending by version: the last one is in force.
     pub matches: SmallVec<[Matches; 1]>,
 }
 
-/// Which atoms of one version of the rules matched some span of a trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What of one version of the rules matched so far in a trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// The version of the rules.
+    /// The rules' version.
     pub version: u32,
-    /// A bit for each atom, from the lowest of the first word.
+    /// One bit for each conjunction of conditions that some span fulfilled.
     pub bits: SmallVec<[u64; 2]>,
-    /// For each counted filter, how many spans matched.
+    /// How many spans fulfilled each counted filter.
     pub counts: SmallVec<[u32; 2]>,
-    /// For each set of keys that a rate is kept by, a hash of the values; 0 when none was seen.
+    /// One bit for each condition that the root fulfils. Of several roots the earliest counts.
+    pub root: SmallVec<[u64; 1]>,
+    /// When that root started, Unix nanoseconds; `None` while none was seen.
+    pub root_start_unix_nano: Option<u64>,
+    /// A hash of each field that rates are counted by; 0 while not seen. The root's goes before others', which its
+    /// lowest bit tells; among equals the first counts.
     pub captures: SmallVec<[u64; 2]>,
-    /// Whether the captures are the root span's: nobody else's count then.
-    pub captures_from_root: bool,
 }
 
 impl Matches {
-    /// Adds what another request told of the same trace under the same rules.
-    pub fn merge(&mut self, other: &Self) {
-        zip_into(&mut self.bits, &other.bits, |mine, theirs| mine | theirs);
-        zip_into(&mut self.counts, &other.counts, u32::saturating_add);
-        if other.captures_from_root && !self.captures_from_root {
-            self.captures.clone_from(&other.captures);
-            self.captures_from_root = true;
-        } else {
-            zip_into(
-                &mut self.captures,
-                &other.captures,
-                |mine, theirs| if mine == 0 { theirs } else { mine },
-            );
+    /// Adds what a later part of the trace says.
+    pub fn merge(&mut self, later: &Self) {
+        for (bits, more) in self.bits.iter_mut().zip(&later.bits) {
+            *bits |= more;
+        }
+        for (count, more) in self.counts.iter_mut().zip(&later.counts) {
+            *count = count.saturating_add(*more);
+        }
+        for (capture, more) in self.captures.iter_mut().zip(&later.captures) {
+            merge_capture(capture, *more);
+        }
+        if let Some(start) = later.root_start_unix_nano
+            && self.root_start_unix_nano.is_none_or(|known| start < known)
+        {
+            self.root_start_unix_nano = Some(start);
+            self.root.clone_from(&later.root);
         }
     }
 
-    /// The bytes it takes beside its own size.
+    /// The memory it takes beyond its own size, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let words = if self.bits.spilled() { self.bits.capacity() * 8 } else { 0 };
-        let counts = if self.counts.spilled() { self.counts.capacity() * 4 } else { 0 };
-        words + counts + if self.captures.spilled() { self.captures.capacity() * 8 } else { 0 }
+        let words = |spilled: bool, capacity: usize, size: usize| if spilled { capacity * size } else { 0 };
+        words(self.bits.spilled(), self.bits.capacity(), 8)
+            + words(self.counts.spilled(), self.counts.capacity(), 4)
+            + words(self.root.spilled(), self.root.capacity(), 8)
+            + words(self.captures.spilled(), self.captures.capacity(), 8)
     }
 }
 
-fn zip_into<T: Copy + Default, const N: usize>(
-    mine: &mut SmallVec<[T; N]>,
-    theirs: &SmallVec<[T; N]>,
-    join: impl Fn(T, T) -> T,
-) where
-    [T; N]: smallvec::Array<Item = T>,
-{
-    if mine.len() < theirs.len() {
-        mine.resize(theirs.len(), T::default());
-    }
-    for (mine, theirs) in mine.iter_mut().zip(theirs) {
-        *mine = join(*mine, *theirs);
+/// Takes a capture over where it goes before the one there.
+#[inline]
+pub(super) fn merge_capture(capture: &mut u64, more: u64) {
+    let root_first = more & 1 == 1 && *capture & 1 == 0;
+    if *capture == 0 || root_first {
+        *capture = more;
     }
 }

@@ -1,0 +1,61 @@
+//! Attributes by key: which atoms ask about them, found in a few comparisons.
+
+use super::atom::{Tests, set};
+
+/// What is asked about one attribute key of a span.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub key: Box<str>,
+    /// Atoms of `span.key`.
+    pub span: Tests,
+    /// Atoms of `.key`: the span's value goes before the resource's.
+    pub unscoped: Tests,
+    /// The bits of `unscoped`, to take back what the resource's value set: word and mask.
+    pub unscoped_mask: Vec<(usize, u64)>,
+    /// Captures of `span.key` or `.key`.
+    pub captures: Vec<u32>,
+}
+
+impl Slot {
+    /// Adds an atom of `.key`.
+    pub fn add_unscoped(&mut self, atom: u32, test: super::atom::Test) {
+        self.unscoped.add(atom, test);
+        let mut mask = vec![0u64; atom as usize / 64 + 1];
+        set(&mut mask, atom);
+        self.unscoped_mask.extend(mask.into_iter().enumerate().filter(|(_, mask)| *mask != 0));
+    }
+}
+
+/// Longer keys share one list.
+const LENGTH_MAX: usize = 64;
+
+/// Slots by the length of their key, then in order.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub slots: Vec<Slot>,
+    /// Where the slots of a length start; one more at the end.
+    starts: [u16; LENGTH_MAX + 2],
+}
+
+impl Keys {
+    pub fn new(mut slots: Vec<Slot>) -> Self {
+        slots.sort_by_key(|slot| slot.key.len());
+        let mut starts = [0; LENGTH_MAX + 2];
+        for (length, start) in starts.iter_mut().enumerate() {
+            let before = slots.iter().filter(|slot| slot.key.len().min(LENGTH_MAX) < length).count();
+            *start = u16::try_from(before).unwrap_or(u16::MAX);
+        }
+        Self { slots, starts }
+    }
+
+    /// The slot of a key.
+    #[inline]
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        let length = key.len().min(LENGTH_MAX);
+        let (start, end) = (usize::from(self.starts[length]), usize::from(self.starts[length + 1]));
+        (start..end).find(|index| self.slots[*index].key.as_bytes() == key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! One look at every span of a request, before it is logged: what rules need to know of each trace becomes notes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::compile::Scratch;
+use super::probability::SamplingState;
+use super::{Matches, Notes, RuleSet, Rulebook, TraceNote};
+use crate::wire::{KeyValueView, SpanView, TraceId, WireError, resource_spans};
+
+const STATUS_ERROR: i32 = 2;
+
+impl Rulebook {
+    /// Scans an `ExportTraceServiceRequest`. Spans whose trace id is no id are passed over: they were refused before.
+    pub fn scan(&self, body: &[u8]) -> Result<Notes, WireError> {
+        let versions = self.in_use();
+        let mut scan = Scan {
+            scratch: versions.iter().map(|_| Scratch::default()).collect(),
+            versions: &versions,
+            notes: Notes::default(),
+            places: HashMap::default(),
+        };
+        for resource_spans in resource_spans(body) {
+            let resource_spans = resource_spans?;
+            scan.begin_resource(resource_spans.resource()?)?;
+            for scope_spans in resource_spans.scope_spans() {
+                scope_spans?.spans().try_for_each(|span| scan.span(span?))?;
+            }
+        }
+        Ok(scan.notes)
+    }
+}
+
+/// A scan under way.
+struct Scan<'v> {
+    versions: &'v [Arc<RuleSet>],
+    scratch: SmallVec<[Scratch; 1]>,
+    notes: Notes,
+    /// Where in the notes a trace is.
+    places: HashMap<TraceId, usize, foldhash::fast::RandomState>,
+}
+
+impl Scan<'_> {
+    fn begin_resource(&mut self, resource: &[u8]) -> Result<(), WireError> {
+        for (rules, scratch) in self.versions.iter().zip(&mut self.scratch) {
+            rules.program().begin_resource(resource, scratch)?;
+        }
+        Ok(())
+    }
+
+    fn span(&mut self, raw: &[u8]) -> Result<(), WireError> {
+        let (versions, scratch) = (self.versions, &mut self.scratch);
+        for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
+            rules.program().begin_span(scratch);
+        }
+        let view = SpanView::parse_with(raw, |attribute| {
+            let key = key_of(attribute)?;
+            for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
+                rules.program().attribute(key, attribute, scratch)?;
+            }
+            Ok(())
+        })?;
+        let Some(trace_id) = TraceId::from_slice(view.trace_id).filter(TraceId::is_valid) else {
+            return Ok(());
+        };
+        let place = self.place_of(trace_id);
+        let note = &mut self.notes.traces[place];
+        add_span(note, &view);
+        let matches = note.matches.iter_mut();
+        for ((rules, scratch), matches) in self.versions.iter().zip(&mut self.scratch).zip(matches) {
+            rules.program().end_span(&view, scratch, matches);
+        }
+        self.notes.spans += 1;
+        Ok(())
+    }
+
+    /// The note of a trace. Spans of one trace mostly come one after the other.
+    #[inline]
+    fn place_of(&mut self, trace_id: TraceId) -> usize {
+        match self.notes.traces.last() {
+            Some(last) if last.trace_id == trace_id => self.notes.traces.len() - 1,
+            _ => self.place_of_another(trace_id),
+        }
+    }
+
+    fn place_of_another(&mut self, trace_id: TraceId) -> usize {
+        let next = self.notes.traces.len();
+        let place = *self.places.entry(trace_id).or_insert(next);
+        if place == next {
+            self.notes.traces.push(empty_note(trace_id, self.versions));
+        }
+        place
+    }
+}
+
+fn empty_note(trace_id: TraceId, versions: &[Arc<RuleSet>]) -> TraceNote {
+    let nothing = |rules: &Arc<RuleSet>| -> Matches { rules.program().no_matches(rules.version()) };
+    TraceNote {
+        trace_id,
+        spans: 0,
+        errors: 0,
+        bytes: 0,
+        start_unix_nano: u64::MAX,
+        end_unix_nano: 0,
+        has_root: false,
+        randomness: None,
+        matches: versions.iter().map(nothing).collect(),
+    }
+}
+
+#[inline]
+fn add_span(note: &mut TraceNote, view: &SpanView<'_>) {
+    note.spans += 1;
+    note.errors += u32::from(view.status_code == STATUS_ERROR);
+    note.bytes = note.bytes.saturating_add(u32::try_from(view.raw.len()).unwrap_or(u32::MAX));
+    note.start_unix_nano = note.start_unix_nano.min(view.start_time_unix_nano);
+    note.end_unix_nano = note.end_unix_nano.max(view.end_time_unix_nano);
+    note.has_root |= view.is_root();
+    if note.randomness.is_none() && !view.trace_state.is_empty() {
+        note.randomness = SamplingState::parse(view.trace_state).randomness;
+    }
+}
+
+/// The key of a raw `KeyValue`. Nearly always its first field, and short.
+#[inline]
+fn key_of(raw: &[u8]) -> Result<&[u8], WireError> {
+    match raw {
+        [0x0a, length, rest @ ..] if *length < 0x80 && rest.len() >= usize::from(*length) => {
+            Ok(&rest[..usize::from(*length)])
+        }
+        _ => Ok(KeyValueView::parse(raw)?.key.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
