@@ -47,11 +47,14 @@ pub(super) fn segment_name(base: u64) -> String {
     format!("{base:020}.seg")
 }
 
+/// Positions beyond this are never reached by writing; a file that claims one is not ours, and sums stay in range.
+const BASE_MAX: u64 = 1 << 62;
+
 /// The base in a file name; `None` if it is not a segment's.
 pub(super) fn base_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let plain = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok())?
+    plain.then(|| digits.parse().ok())?.filter(|base| *base <= BASE_MAX)
 }
 
 /// The first bytes of a segment.

@@ -137,7 +137,7 @@ fn a_log_at_its_limit_refuses_spans_but_not_what_shrinks_it() {
 fn even_control_records_end_an_eighth_beyond_the_limit() {
     let mut rig = Rig::new(LogConfig { limit_bytes: 8_000, ..config() });
     let outcomes: Vec<_> = (0..1000).map(|n| rig.put(&control(n))).collect();
-    assert!(outcomes.iter().any(|outcome| *outcome == Err(AppendError::LimitReached)));
+    assert!(outcomes.contains(&Err(AppendError::LimitReached)));
     assert!((8_000..=9_000).contains(&rig.stats().bytes), "{}", rig.stats().bytes);
 }
 

@@ -85,7 +85,13 @@ fn a_batch_is_one_sync_and_segments_stay_near_their_size() {
 #[test]
 fn files_of_others_in_the_directory_do_not_disturb() {
     let disk = MemDisk::default();
-    for name in ["notes.txt", "1.seg", "0000000000000000000x.seg", "99999999999999999999.seg"] {
+    for name in [
+        "notes.txt",
+        "1.seg",
+        "0000000000000000000x.seg",
+        "99999999999999999999.seg",
+        "18446744073709551615.seg",
+    ] {
         disk.put(&config().dir.join(name), b"not ours");
     }
     let mut rig = Rig::on(disk, config());
