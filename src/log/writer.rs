@@ -98,13 +98,17 @@ impl<A> LogWriter<A> {
         if let Some((error, refused)) = refused {
             self.refuse(refused, error, on_refused);
         }
-        if !batch.is_empty() {
-            match self.journal.append(batch.iter().map(|entry| &entry.encoded)) {
-                Ok(first) => self.acknowledge(batch, first, on_commit),
-                Err(error) => self.fail(batch, error, on_refused),
-            }
-        }
+        let written = match batch.is_empty() {
+            true => None,
+            false => Some(self.journal.append(batch.iter().map(|entry| &entry.encoded))),
+        };
+        // Before anybody is told, so that who was told finds the numbers right.
         self.shared.counters.queue_bytes.fetch_sub(taken as u64, Ordering::Relaxed);
+        match written {
+            Some(Ok(first)) => self.acknowledge(batch, first, on_commit),
+            Some(Err(error)) => self.fail(batch, error, on_refused),
+            None => {}
+        }
     }
 
     /// Takes the spans out if there is no room for them. The other records are what makes room again: they may go on for
