@@ -1,0 +1,231 @@
+//! `/metrics`: OpenMetrics text. Counters count from the start of the process.
+//!
+//! Each scrape builds its registry from a [`Snapshot`]: the stages count for themselves and know nothing of metrics.
+
+use std::fmt;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::snapshot::{RuleTally, Snapshot, VERSION};
+use crate::receive::{Reason, Transport};
+
+/// The metrics as OpenMetrics 1.0 text, with the end marker.
+/// `application/openmetrics-text; version=1.0.0; charset=utf-8` is its media type.
+pub fn render(snapshot: &Snapshot<'_>) -> String {
+    let mut families = Families(Registry::default());
+    families.daemon(snapshot);
+    families.receive(snapshot);
+    families.log(snapshot);
+    families.sample(snapshot);
+    families.rules(snapshot);
+    families.store(snapshot);
+    families.process(snapshot);
+    let mut text = String::new();
+    encode(&mut text, &families.0).expect("a String takes whatever is written to it");
+    text
+}
+
+struct Families(Registry);
+
+impl Families {
+    /// A counter; `_total` is added to its name.
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.0.register(name, help, ConstCounter::new(value));
+    }
+
+    /// A counter of bytes; `_bytes_total` is added to its name.
+    fn counter_bytes(&mut self, name: &str, help: &str, value: u64) {
+        self.0.register_with_unit(name, help, Unit::Bytes, ConstCounter::new(value));
+    }
+
+    /// A counter by label; `_total` is added to its name.
+    fn counter_by(&mut self, name: &str, help: &str, series: CounterBy) {
+        self.0.register(name, help, series);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.0.register(name, help, ConstGauge::new(value));
+    }
+
+    /// A gauge of bytes; `_bytes` is added to its name.
+    fn gauge_bytes(&mut self, name: &str, help: &str, value: u64) {
+        self.0.register_with_unit(name, help, Unit::Bytes, ConstGauge::new(value));
+    }
+
+    /// A gauge of seconds; `_seconds` is added to its name.
+    fn gauge_seconds(&mut self, name: &str, help: &str, value: f64) {
+        self.0.register_with_unit(name, help, Unit::Seconds, ConstGauge::new(value));
+    }
+
+    fn daemon(&mut self, snapshot: &Snapshot<'_>) {
+        self.0.register("tracewell_build", "The build", Info::new([("version", VERSION)]));
+        let uptime = snapshot.uptime.as_secs_f64();
+        self.gauge_seconds("tracewell_uptime", "Time since the start", uptime);
+        let ready = u64::from(snapshot.ready.is_ok());
+        self.gauge("tracewell_ready", "Whether requests are taken and answered (1) or not (0)", ready);
+    }
+
+    fn receive(&mut self, snapshot: &Snapshot<'_>) {
+        let stats = snapshot.receive;
+        let requests = Transport::ALL.map(|transport| (transport.name(), stats.requests(transport)));
+        let help = "Export requests that came in, however they ended";
+        self.counter_by("tracewell_receive_requests", help, CounterBy::new("transport", requests));
+        let refused = Reason::ALL.map(|reason| (reason.name(), stats.refused(reason)));
+        let help = "Export requests refused as a whole";
+        self.counter_by("tracewell_receive_refused", help, CounterBy::new("reason", refused));
+        let help = "Spans refused by partial success";
+        self.counter("tracewell_receive_rejected_spans", help, stats.rejected_spans());
+        let help = "Request bodies as they came over the wire";
+        self.counter_bytes("tracewell_receive_wire", help, stats.wire_bytes());
+        let help = "Request bodies as decompressed protobuf";
+        self.counter_bytes("tracewell_receive_body", help, stats.body_bytes());
+        let help = "JSON keys ignored that look like the snake_case spelling of a field";
+        self.counter("tracewell_receive_json_snake_case_keys", help, stats.json_snake_case_keys());
+        self.counter("tracewell_receive_connections", "Connections taken", stats.connections());
+        self.gauge("tracewell_receive_open_connections", "Connections open now", stats.connections_open());
+        let used = snapshot.budget.bytes_used() as u64;
+        self.gauge_bytes("tracewell_receive_budget_used", "What requests in flight occupy", used);
+    }
+
+    fn log(&mut self, snapshot: &Snapshot<'_>) {
+        let stats = snapshot.log;
+        self.gauge_bytes("tracewell_log", "What the log's segments take on disk", stats.bytes);
+        self.gauge("tracewell_log_segments", "Segments of the log", stats.segments);
+        self.counter("tracewell_log_records", "Records written and synced", stats.records);
+        self.counter("tracewell_log_replayed_records", "Records read again at the start", stats.replayed);
+        let help = "Records refused after they had waited in the queue";
+        self.counter("tracewell_log_refused_records", help, stats.refused);
+        let help = "Damaged places found at the start, at least one record each";
+        self.counter("tracewell_log_damaged_records", help, stats.damaged);
+        self.counter_bytes("tracewell_log_damaged", "What lies in the damaged places", stats.damaged_bytes);
+        let help = "What was cut off the end at the start because its write was never finished";
+        self.counter_bytes("tracewell_log_torn", help, stats.torn_bytes);
+        let help = "Segments given up because they could not be written or synced";
+        self.counter("tracewell_log_abandoned_segments", help, stats.abandoned);
+        self.counter("tracewell_log_fsyncs", "Syncs that succeeded", stats.fsyncs);
+        let seconds = ConstCounter::new(stats.fsync_time.as_secs_f64());
+        let help = "The time successful syncs took altogether";
+        self.0.register_with_unit("tracewell_log_fsync", help, Unit::Seconds, seconds);
+        self.gauge_bytes("tracewell_log_queue", "What waits for the disk", stats.queue_bytes);
+        self.gauge_bytes("tracewell_log_cache", "Decompressed records kept for readers", stats.cache_bytes);
+        let refusing = u64::from(stats.refusing.is_some());
+        let help = "Whether spans are being refused because of the log's disk or limit (1) or not (0)";
+        self.gauge("tracewell_log_refusing", help, refusing);
+    }
+
+    fn sample(&mut self, snapshot: &Snapshot<'_>) {
+        let stats = snapshot.sampler;
+        self.counter("tracewell_sample_spans_received", "Spans that came in", stats.spans_received);
+        self.by_rule(&snapshot.by_rule());
+        let help = "Spans of kept traces that came after the verdict";
+        self.counter("tracewell_sample_late_spans_kept", help, stats.late_spans_kept);
+        let help = "Spans of dropped traces that came after the verdict";
+        self.counter("tracewell_sample_late_spans_dropped", help, stats.late_spans_dropped);
+        let help = "Traces decided before they were due, because the index was full";
+        self.counter("tracewell_sample_decided_early", help, stats.decided_early);
+        let adjusted = ConstCounter::new(stats.adjusted_count_spans);
+        let help = "An estimate of the spans received, from the adjusted counts of those kept";
+        self.0.register("tracewell_sample_adjusted_count_spans", help, adjusted);
+        let help = "Traces that wait for their verdict";
+        self.gauge("tracewell_sample_pending_traces", help, stats.pending_traces);
+        let help = "Traces kept and not stored yet";
+        self.gauge("tracewell_sample_kept_traces_not_stored", help, stats.kept_traces_not_stored);
+        let help = "Memory of the index and the kept traces";
+        self.gauge_bytes("tracewell_sample_index", help, stats.index_bytes);
+        self.gauge("tracewell_sample_decisions", "Verdicts remembered for late spans", stats.decisions);
+        let help = "Memory of the verdicts remembered";
+        self.gauge_bytes("tracewell_sample_decisions", help, stats.decisions_bytes);
+    }
+
+    fn by_rule(&mut self, tallies: &[RuleTally<'_>]) {
+        type Count = fn(&RuleTally<'_>) -> u64;
+        let families: [(&str, &str, Count); 4] = [
+            ("tracewell_sample_kept_traces", "Traces kept", |tally| tally.kept.traces),
+            ("tracewell_sample_kept_spans", "Spans of traces kept, without late ones", |tally| {
+                tally.kept.spans
+            }),
+            ("tracewell_sample_dropped_traces", "Traces dropped", |tally| tally.dropped.traces),
+            ("tracewell_sample_dropped_spans", "Spans of traces dropped, without late ones", |tally| {
+                tally.dropped.spans
+            }),
+        ];
+        for (name, help, count) in families {
+            let counts = tallies.iter().map(|tally| (&*tally.rule, count(tally)));
+            self.counter_by(name, help, CounterBy::new("rule", counts));
+        }
+    }
+
+    fn rules(&mut self, snapshot: &Snapshot<'_>) {
+        let rules = snapshot.rules;
+        let valid = u64::from(rules.error.is_none());
+        let help = "Whether the rules' source is good (1), or refused while older rules stay in force (0)";
+        self.gauge("tracewell_rules_valid", help, valid);
+        self.gauge("tracewell_rules_version", "The version in force", u64::from(rules.version));
+        let loaded = unix_seconds(rules.loaded_at_unix_nano);
+        let help = "When the version in force was loaded, Unix time";
+        self.gauge_seconds("tracewell_rules_loaded_timestamp", help, loaded);
+    }
+
+    fn store(&mut self, snapshot: &Snapshot<'_>) {
+        let stats = snapshot.store;
+        self.counter("tracewell_store_batches", "Batches committed to the table", stats.batches);
+        self.counter("tracewell_store_spans", "Spans committed", stats.spans);
+        self.counter("tracewell_store_traces", "Traces committed", stats.traces);
+        self.counter("tracewell_store_files", "Parquet files committed", stats.files);
+        self.counter_bytes("tracewell_store", "The size of the files committed", stats.bytes);
+        let help = "Spans left out because the same one was there already";
+        self.counter("tracewell_store_duplicate_spans", help, stats.duplicate_spans);
+        self.counter("tracewell_store_retries", "Writes that failed and are tried again", stats.retries);
+        let help = "Records of the log that could not be read back";
+        self.counter("tracewell_store_unreadable_records", help, stats.unreadable_records);
+        let committed = unix_seconds(stats.last_commit_unix_nano);
+        let help = "When the last batch was committed, Unix time; 0 before the first";
+        self.gauge_seconds("tracewell_store_last_commit_timestamp", help, committed);
+    }
+
+    /// Under the names that every Prometheus client uses for them.
+    fn process(&mut self, snapshot: &Snapshot<'_>) {
+        let Some(usage) = snapshot.process else { return };
+        let cpu = ConstCounter::new(usage.cpu.as_secs_f64());
+        self.0.register_with_unit("process_cpu", "Time on a CPU, user and system", Unit::Seconds, cpu);
+        self.gauge_bytes("process_resident_memory", "Resident memory", usage.resident_bytes);
+        let help = "The most resident memory so far";
+        self.gauge_bytes("process_resident_memory_max", help, usage.resident_bytes_max);
+    }
+}
+
+fn unix_seconds(unix_nano: u64) -> f64 {
+    unix_nano as f64 / 1e9
+}
+
+/// Counters that differ in one label.
+#[derive(Debug)]
+struct CounterBy {
+    label: &'static str,
+    counts: Vec<(String, u64)>,
+}
+
+impl CounterBy {
+    fn new<'a>(label: &'static str, counts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        Self { label, counts: counts.into_iter().map(|(value, count)| (value.to_owned(), count)).collect() }
+    }
+}
+
+impl EncodeMetric for CounterBy {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.counts.iter().try_for_each(|(value, count)| {
+            let labels = [(self.label, value.as_str())];
+            ConstCounter::new(*count).encode(encoder.encode_family(&labels)?)
+        })
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}

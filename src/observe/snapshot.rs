@@ -1,0 +1,112 @@
+//! What metrics and status are made from.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::log::LogStats;
+use crate::receive::{Budget, ReceiveStats};
+use crate::rules_source::RulesStatus;
+use crate::runtime::process::ProcessUsage;
+use crate::sample::{SamplerStats, Tally};
+
+/// The rules told apart; what further ones did is counted together.
+pub(super) const RULES_MAX: usize = 200;
+
+/// The name of those further ones.
+pub(super) const OTHER_RULES: &str = "other";
+
+/// The version of this build.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// All stages at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot<'a> {
+    /// Since the start.
+    pub uptime: Duration,
+    /// Whether requests are taken and answered; if not, why.
+    pub ready: Result<(), String>,
+    /// What the receivers counted.
+    pub receive: &'a ReceiveStats,
+    /// What requests in flight occupy.
+    pub budget: &'a Budget,
+    /// The log in numbers.
+    pub log: &'a LogStats,
+    /// The sampler in numbers.
+    pub sampler: &'a SamplerStats,
+    /// The rules in force.
+    pub rules: &'a RulesStatus,
+    /// What was stored.
+    pub store: &'a StoreStats,
+    /// What the process uses, where the system says.
+    pub process: Option<ProcessUsage>,
+}
+
+/// What was written to the table since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Batches committed.
+    pub batches: u64,
+    /// Spans in them: rows of the spans table.
+    pub spans: u64,
+    /// Traces in them: rows of the traces table.
+    pub traces: u64,
+    /// Parquet files they became.
+    pub files: u64,
+    /// The size of those files, in bytes.
+    pub bytes: u64,
+    /// Spans left out because the same one was there already.
+    pub duplicate_spans: u64,
+    /// Writes that failed and were, or will be, tried again.
+    pub retries: u64,
+    /// Records of the log that could not be read back.
+    pub unreadable_records: u64,
+    /// When the last batch was committed, nanoseconds since the Unix epoch; 0 before the first.
+    pub last_commit_unix_nano: u64,
+}
+
+/// What one rule did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RuleTally<'a> {
+    pub(super) rule: Cow<'a, str>,
+    pub(super) kept: Tally,
+    pub(super) dropped: Tally,
+}
+
+impl Snapshot<'_> {
+    /// What each rule did, by name. The first [`RULES_MAX`], so that a rule keeps its place as others come and go.
+    pub(super) fn by_rule(&self) -> Vec<RuleTally<'_>> {
+        let mut tallies: BTreeMap<&str, (Tally, Tally)> = BTreeMap::new();
+        for (rule, tally) in &self.sampler.kept_by_rule {
+            tallies.entry(rule).or_default().0 = *tally;
+        }
+        for (rule, tally) in &self.sampler.dropped_by_rule {
+            tallies.entry(rule).or_default().1 = *tally;
+        }
+        let all = tallies.into_iter();
+        let mut rows: Vec<_> =
+            all.map(|(rule, (kept, dropped))| RuleTally { rule: rule.into(), kept, dropped }).collect();
+        if rows.len() > RULES_MAX {
+            fold_into_other(&mut rows);
+        }
+        rows
+    }
+}
+
+fn fold_into_other(rows: &mut Vec<RuleTally<'_>>) {
+    let folded = rows.split_off(RULES_MAX);
+    // A rule may have that name itself; a name must not come twice.
+    let other = match rows.iter().position(|row| row.rule == OTHER_RULES) {
+        Some(index) => &mut rows[index],
+        None => rows.push_mut(RuleTally { rule: OTHER_RULES.into(), ..RuleTally::default() }),
+    };
+    for row in folded {
+        add(&mut other.kept, row.kept);
+        add(&mut other.dropped, row.dropped);
+    }
+}
+
+fn add(sum: &mut Tally, tally: Tally) {
+    sum.traces += tally.traces;
+    sum.spans += tally.spans;
+}
