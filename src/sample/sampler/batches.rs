@@ -114,7 +114,12 @@ impl Sampler {
     }
 
     /// Parts of one trace become one in the batch.
-    fn join(&mut self, taken: &mut HashMap<Key, KeptTrace, foldhash::fast::RandomState>, key: Key, part: KeptTrace) {
+    fn join(
+        &mut self,
+        taken: &mut HashMap<Key, KeptTrace, foldhash::fast::RandomState>,
+        key: Key,
+        part: KeptTrace,
+    ) {
         let Some(whole) = taken.get_mut(&key) else {
             taken.insert(key, part);
             return;

@@ -120,7 +120,14 @@ impl Sampler {
     }
 
     /// Takes the notes of a committed record of spans. `age` is how long ago the record was received: zero live.
-    pub fn observe(&mut self, position: Position, tenant: &Tenant, notes: &Notes, now: Duration, age: Duration) {
+    pub fn observe(
+        &mut self,
+        position: Position,
+        tenant: &Tenant,
+        notes: &Notes,
+        now: Duration,
+        age: Duration,
+    ) {
         self.applied = self.applied.max(position);
         if self.counting {
             self.stats.spans_received += u64::from(notes.spans);
@@ -131,7 +138,14 @@ impl Sampler {
         }
     }
 
-    fn observe_trace(&mut self, key: Key, position: Position, note: &TraceNote, now: Duration, age: Duration) {
+    fn observe_trace(
+        &mut self,
+        key: Key,
+        position: Position,
+        note: &TraceNote,
+        now: Duration,
+        age: Duration,
+    ) {
         if let Some(entry) = self.entries.get_mut(&key) {
             let before = entry.memory();
             entry.add(position, note);
@@ -239,8 +253,7 @@ impl Sampler {
     pub fn apply_verdicts(&mut self, position: Position, decided: &[Decided], now: Duration) {
         self.applied = self.applied.max(position);
         for decision in decided {
-            let key =
-                Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
+            let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
             self.decisions.insert(key, &decision.verdict);
             let Some(entry) = self.take_entry(&key) else { continue };
             if self.counting {
