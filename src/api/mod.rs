@@ -1,1 +1,88 @@
-//! HTTP API: Tempo's shapes, status, metrics.
+//! The HTTP interface: Tempo's look-up and search, and what operators ask. One listener, HTTP/1.1 and h2c.
+
+mod admin;
+mod negotiate;
+mod params;
+mod reply;
+mod search_json;
+mod serve;
+mod tempo;
+
+pub use admin::Admin;
+pub use negotiate::OTLP_JSON_MEDIA_TYPE;
+pub use params::{BadRequest, Params};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::sync::Semaphore;
+
+use crate::query::Engine;
+
+/// Bounds of the interface.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Questions to the engine at a time; further ones wait for [`ApiConfig::wait_max`].
+    pub queries_max: usize,
+    /// How long a question waits for its turn before it is answered with 503.
+    pub wait_max: Duration,
+    /// How long a search looks; then it answers with what it found.
+    pub search_time_max: Duration,
+    /// How long a look-up by id may take before it is answered with 504.
+    pub trace_time_max: Duration,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            queries_max: 8,
+            wait_max: Duration::from_secs(10),
+            search_time_max: Duration::from_secs(30),
+            trace_time_max: Duration::from_secs(60),
+            connections_max: 512,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The interface. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    engine: Engine,
+    admin: Arc<dyn Admin>,
+    config: Arc<ApiConfig>,
+    turns: Arc<Semaphore>,
+}
+
+impl Api {
+    /// An interface to `engine`, and to the daemon's own state by `admin`.
+    pub fn new(engine: Engine, admin: Arc<dyn Admin>, config: ApiConfig) -> Self {
+        let turns = Arc::new(Semaphore::new(config.queries_max.max(1)));
+        Self { engine, admin, config: Arc::new(config), turns }
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/api/traces/{id}", get(tempo::trace_v1))
+            .route("/api/v2/traces/{id}", get(tempo::trace_v2))
+            .route("/api/search", get(tempo::search))
+            .route("/api/echo", get(admin::echo))
+            .route("/api/status/buildinfo", get(admin::build_info))
+            .route("/ready", get(admin::ready))
+            .route("/healthz", get(admin::healthz))
+            .route("/metrics", get(admin::metrics))
+            .route("/status", get(admin::status))
+            .fallback(admin::not_found)
+            .with_state(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,112 @@
 //! The commands.
+//!
+//! `tracewell run` is the daemon: the composition root builds it from [`args::RunArgs`]. Every other command asks a daemon
+//! or reads a store, prints, and tells by its exit code how it went ([`Exit`]): [`execute`] runs those.
 
 pub mod args;
+mod client;
 pub mod demo;
 pub mod output;
+mod rules_check;
+mod trace_find;
+mod trace_show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use client::SourceArgs;
+pub use rules_check::RulesCheckArgs;
+pub use trace_find::TraceFindArgs;
+pub use trace_show::TraceShowArgs;
+
+use self::args::{GlobalArgs, RunArgs};
+use self::output::Canvas;
+
+/// Receives traces over OTLP, keeps what matters, and finds it again.
+#[derive(Debug, Parser)]
+#[command(name = "tracewell", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive, sample, store and answer
+    Run(Box<RunArgs>),
+    /// Find and read traces
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    /// Check sampling rules
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// What is done with traces.
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Find traces, the newest first
+    Find(TraceFindArgs),
+    /// Show one trace as a waterfall
+    Show(TraceShowArgs),
+}
+
+/// What is done with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Check a rules file, and say where it is wrong
+    Check(RulesCheckArgs),
+}
+
+/// How a command went, as its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: nothing was found, or a check failed.
+    Nothing,
+    /// 2: wrong usage, or something could not be reached.
+    Failed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Nothing => Self::from(1),
+            Exit::Failed => Self::from(2),
+        }
+    }
+}
+
+/// A command that asks or checks something: everything but `run`.
+#[derive(Debug)]
+pub enum Question {
+    /// `trace …`
+    Trace(TraceCommand),
+    /// `rules …`
+    Rules(RulesCommand),
+}
+
+/// Runs a command to its end. Its answer goes to standard output, what went wrong to standard error.
+pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
+    let canvas = Canvas::of_stdout(global.color);
+    let result = match question {
+        Question::Trace(TraceCommand::Find(args)) => trace_find::run(&args, &canvas).await,
+        Question::Trace(TraceCommand::Show(args)) => trace_show::run(&args, &canvas).await,
+        Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Exit::Failed
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,19 @@ impl Canvas {
     /// Below this the layout is no longer squeezed; the terminal wraps it.
     pub const WIDTH_MIN: usize = 60;
 
-    /// The canvas of standard output: a terminal's width, and colour only on a terminal, and not with `NO_COLOR`.
-    pub fn of_stdout() -> Self {
+    /// The canvas of standard output: a terminal's width; and colour as asked, by default on a terminal only and not with
+    /// `NO_COLOR`.
+    pub fn of_stdout(color: clap::ColorChoice) -> Self {
         let width = terminal_size::terminal_size_of(std::io::stdout())
             .map_or(Self::WIDTH_DEFAULT, |(columns, _)| usize::from(columns.0));
-        let choice = anstream::AutoStream::choice(&std::io::stdout());
-        Self { width: width.max(Self::WIDTH_MIN), color: choice != anstream::ColorChoice::Never }
+        let color = match color {
+            clap::ColorChoice::Always => true,
+            clap::ColorChoice::Never => false,
+            clap::ColorChoice::Auto => {
+                anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+            }
+        };
+        Self { width: width.max(Self::WIDTH_MIN), color }
     }
 
     /// `text` in `style` where colour is wanted, unchanged where not.

@@ -1,0 +1,102 @@
+//! The listener and its connections.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::{Api, ApiConfig};
+
+/// A query of the largest size taken, percent-encoded, fits into a request's head.
+const HEAD_BYTES_MAX: usize = 512 * 1024;
+/// How long accepting rests when the system is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl Api {
+    /// Serves until `shutdown` is cancelled; then stops accepting, lets requests in flight finish, and returns. A caller with
+    /// a deadline drops the future: connections still open are then cut.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+        let router = self.router();
+        let mut connections = JoinSet::new();
+        while let Some(stream) = self.accept(&listener, &mut connections, &shutdown).await {
+            // Answers are written whole: they must not wait for more to send.
+            let _ = stream.set_nodelay(true);
+            connections.spawn(serve_connection(
+                stream,
+                router.clone(),
+                self.config.clone(),
+                shutdown.clone(),
+            ));
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    /// The next connection, once there is a place for it; `None` when it is time to stop.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        connections: &mut JoinSet<()>,
+        shutdown: &CancellationToken,
+    ) -> Option<TcpStream> {
+        loop {
+            let full = connections.len() >= self.config.connections_max;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept(), if !full => match accepted {
+                    Ok((stream, _)) => return Some(stream),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept connections for a moment");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    config: std::sync::Arc<ApiConfig>,
+    shutdown: CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_default()) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(Duration::from_secs(30));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
