@@ -3,6 +3,7 @@
 //! Data flows one way: receive → enrich → log → sample → store → query. `ARCHITECTURE.md` says where everything is.
 
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod enrich;

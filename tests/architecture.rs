@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["wire", "traceql", "runtime", "log", "sample"]),
     ("query", &["wire", "traceql", "runtime", "log", "sample", "store"]),
     ("api", &["wire", "traceql", "runtime", "store", "query"]),
-    ("observe", &["runtime", "receive", "enrich", "log", "sample", "store"]),
+    ("observe", &["runtime", "receive", "enrich", "log", "sample", "rules_source", "store"]),
 ];
 
 fn rust_files(folder: &str) -> Vec<PathBuf> {

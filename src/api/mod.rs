@@ -28,6 +28,10 @@ pub struct ApiConfig {
     pub queries_max: usize,
     /// How long a question waits for its turn before it is answered with 503.
     pub wait_max: Duration,
+    /// Traces of a search that names no limit.
+    pub limit: usize,
+    /// Traces of a search at most, whatever limit it names.
+    pub limit_max: usize,
     /// How long a search looks; then it answers with what it found.
     pub search_time_max: Duration,
     /// How long a look-up by id may take before it is answered with 504.
@@ -43,6 +47,8 @@ impl Default for ApiConfig {
         Self {
             queries_max: 8,
             wait_max: Duration::from_secs(10),
+            limit: 20,
+            limit_max: 1000,
             search_time_max: Duration::from_secs(30),
             trace_time_max: Duration::from_secs(60),
             connections_max: 512,

@@ -25,8 +25,7 @@ fn bad(name: &'static str, reason: impl Into<String>) -> BadRequest {
     BadRequest::Parameter { name, reason: reason.into() }
 }
 
-/// The largest `limit` and `spss`; more is not an error, there are only never more.
-const LIMIT_MAX: usize = 10_000;
+/// The largest `spss`; more is not an error, there are only never more.
 const SPANS_PER_SET_MAX: usize = 1_000;
 
 /// Decoded `name=value` pairs.
@@ -65,15 +64,14 @@ impl Params {
     }
 
     /// A search, from `q` or from `tags`, `minDuration` and `maxDuration`; `limit`, `spss`, `start` and `end`.
-    pub fn search(&self) -> Result<SearchRequest, BadRequest> {
+    /// Without `limit` there are at most `limit_default` traces, and never more than `limit_max`.
+    pub fn search(&self, limit_default: usize, limit_max: usize) -> Result<SearchRequest, BadRequest> {
         let text = self.traceql()?;
         let query = traceql::parse(&text).map_err(|error| BadRequest::TraceQl(error.to_string()))?;
         let (start, end) = self.range()?;
         let mut request = SearchRequest::new(query);
         (request.start_unix_nano, request.end_unix_nano) = (start, end);
-        if let Some(limit) = self.count("limit")? {
-            request.limit = limit.min(LIMIT_MAX);
-        }
+        request.limit = self.count("limit")?.unwrap_or(limit_default).min(limit_max);
         if let Some(spans) = self.count("spss")? {
             request.spans_per_set = spans.min(SPANS_PER_SET_MAX);
         }

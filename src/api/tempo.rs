@@ -120,7 +120,7 @@ pub async fn search(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let mut request = Params::parse(query.as_deref()).search()?;
+    let mut request = Params::parse(query.as_deref()).search(api.config.limit, api.config.limit_max)?;
     request.time_max = api.config.search_time_max;
     let _turn = api.turn().await?;
     let response = api.engine.search(&Tenant::default(), request).await?;

@@ -8,6 +8,7 @@ mod client;
 pub mod demo;
 pub mod output;
 mod rules_check;
+mod run;
 mod trace_find;
 mod trace_show;
 
@@ -110,3 +111,25 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
 
 #[cfg(test)]
 mod tests;
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    // One provider for every TLS connection of the process; a second start in one process finds it there.
+    let _there_already = rustls::crypto::ring::default_provider().install_default();
+    let Cli { global, command } = Cli::parse();
+    let question = match command {
+        Command::Run(args) => return run::run(&args),
+        Command::Trace(command) => Question::Trace(command),
+        Command::Rules(command) => Question::Rules(command),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(execute(question, &global));
+    runtime.shutdown_background();
+    exit.into()
+}

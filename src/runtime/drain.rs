@@ -42,6 +42,11 @@ impl Shutdown {
         self.0.clone().cancelled_owned()
     }
 
+    /// The same as a token, for servers that want that.
+    pub fn token(&self) -> CancellationToken {
+        self.0.clone()
+    }
+
     /// A shutdown that begins with this one, or earlier by itself: for what must stop in its own step.
     pub fn child(&self) -> Self {
         Self(self.0.child_token())

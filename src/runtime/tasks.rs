@@ -39,6 +39,11 @@ impl Tasks {
         Self { runtime, first_panic: Arc::new(watch::Sender::new(None)) }
     }
 
+    /// The runtime that tasks run on.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// Runs a future as a task of its own.
     pub fn spawn<F>(&self, task: &'static str, future: F) -> TaskHandle<F::Output>
     where

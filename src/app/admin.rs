@@ -1,0 +1,77 @@
+//! What the daemon tells of itself, and what queries ask of the sampler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::events::{Event, Events, Log, SharedGauges};
+use crate::api::Admin;
+use crate::observe::{Snapshot, metrics, status};
+use crate::query::LiveSource;
+use crate::receive::{Budget, ReceiveStats};
+use crate::rules_source::RulesState;
+use crate::runtime::Clock;
+use crate::sample::{LiveFilter, LiveTrace};
+
+/// The daemon, seen by operators.
+pub struct Operators {
+    pub clock: Arc<dyn Clock>,
+    pub started: Duration,
+    pub receive: Arc<ReceiveStats>,
+    pub budget: Budget,
+    pub log: Log,
+    pub gauges: SharedGauges,
+    pub rules: RulesState,
+}
+
+impl Operators {
+    fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+        let (sampler, store) = (self.gauges.sampler.lock().clone(), self.gauges.store.lock().clone());
+        let (log, rules) = (self.log.stats(), self.rules.get());
+        tell(&Snapshot {
+            uptime: self.clock.monotonic().saturating_sub(self.started),
+            ready: self.ready(),
+            receive: &self.receive,
+            budget: &self.budget,
+            log: &log,
+            sampler: &sampler,
+            rules: &rules,
+            store: &store,
+            process: crate::runtime::process::usage(),
+        })
+    }
+}
+
+impl Admin for Operators {
+    fn ready(&self) -> Result<(), String> {
+        self.log.admits().map_err(|error| error.to_string())
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.with_snapshot(status::status)
+    }
+
+    fn metrics(&self) -> String {
+        self.with_snapshot(metrics::render)
+    }
+}
+
+/// The traces that are not in the table yet, asked of the sampler's loop.
+pub struct NotStored(pub Events);
+
+impl LiveSource for NotStored {
+    fn live(&self, filter: LiveFilter) -> BoxFuture<'_, Vec<LiveTrace>> {
+        async move {
+            let (answer, traces) = oneshot::channel();
+            // Without a sampler the daemon is going down: the table answers alone.
+            match self.0.send(Event::Live(filter, answer)).await {
+                Ok(()) => traces.await.unwrap_or_default(),
+                Err(_) => Vec::new(),
+            }
+        }
+        .boxed()
+    }
+}

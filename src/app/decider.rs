@@ -1,0 +1,176 @@
+//! The sampler's loop: a thin shell of clock and channels around the pure state machine.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::events::{Attachment, Event, Log, SharedGauges};
+use crate::log::{AppendError, Committed, Encoded, RecordKind};
+use crate::runtime::{Clock, Shutdown};
+use crate::sample::records::{decode_flush, encode_done, encode_flush, encode_verdicts};
+use crate::sample::{Batch, BatchPolicy, Sampler};
+
+/// How often due traces are looked for.
+const TURN: Duration = Duration::from_millis(50);
+/// How often the log is told what it may forget.
+const RELEASE_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything the loop works with.
+pub struct Decider {
+    pub sampler: Sampler,
+    pub clock: Arc<dyn Clock>,
+    pub log: Log,
+    pub batches: mpsc::UnboundedSender<Arc<Batch>>,
+    pub policy: BatchPolicy,
+    pub gauges: SharedGauges,
+    /// Own records that the log did not take: tried again each turn. At most a few, for the sampler waits for them.
+    pub unwritten: Vec<Attachment>,
+    /// Who waits for everything kept to be stored.
+    pub flushing: Vec<oneshot::Sender<()>>,
+    pub released: Duration,
+}
+
+impl Decider {
+    /// Runs until shutdown.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: Shutdown) {
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event),
+                    None => return,
+                },
+                () = stop.begun() => return,
+                () = tokio::time::sleep(self.until_next()) => {}
+            }
+            while let Ok(event) = events.try_recv() {
+                self.handle(event);
+            }
+            self.turn();
+        }
+    }
+
+    /// Until something is due, at most a turn: what is kept and what is refused waits for one too.
+    fn until_next(&self) -> Duration {
+        let due = self.sampler.next_due().map(|due| due.saturating_sub(self.clock.monotonic()));
+        due.unwrap_or(TURN).clamp(Duration::from_millis(5), TURN)
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Committed(records) => records.into_iter().for_each(|record| self.committed(record)),
+            Event::Refused(records) => {
+                for record in records {
+                    tracing::warn!(kind = ?record.kind, error = %record.error, "a record of the sampler was refused");
+                    self.retry(record.attachment);
+                }
+            }
+            Event::Stored(batch) => self.submit(Attachment::Done(batch)),
+            // Whoever asked may be gone: a question that took too long.
+            Event::Live(filter, answer) => drop(answer.send(self.sampler.live(&filter))),
+            Event::Flush(done) => self.flushing.push(done),
+        }
+    }
+
+    fn committed(&mut self, record: Committed<Attachment>) {
+        let now = self.clock.monotonic();
+        match record.attachment {
+            Attachment::Spans { tenant, notes, .. } => {
+                self.sampler.observe(record.position, &tenant, &notes, now, Duration::ZERO);
+            }
+            Attachment::Verdicts(decided) => {
+                for one in decided.iter() {
+                    let verdict = &one.verdict;
+                    tracing::debug!(
+                        trace_id = %one.trace_id, rule = &*verdict.rule, rules_version = verdict.rules_version,
+                        keep = verdict.keep, early = verdict.early, record = %record.position, "verdict"
+                    );
+                }
+                self.sampler.apply_verdicts(record.position, &decided, now);
+            }
+            Attachment::Flush(flush) => {
+                let batch = self.sampler.apply_flush(record.position, &flush);
+                // The store's loop ends after this one.
+                let _ = self.batches.send(batch);
+            }
+            Attachment::Done(batch) => {
+                self.sampler.apply_done(record.position, batch);
+                self.release(now);
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.clock.monotonic();
+        for attachment in std::mem::take(&mut self.unwritten) {
+            self.submit(attachment);
+        }
+        // While the log takes no verdicts, none are made: they would only gather.
+        while self.unwritten.is_empty()
+            && let Some(decided) = self.sampler.tick(now)
+        {
+            self.submit(Attachment::Verdicts(Arc::new(decided)));
+        }
+        let policy = if self.flushing.is_empty() { self.policy } else { self.policy.at_once() };
+        if let Some((batch, payload)) = self.sampler.next_batch(now, policy) {
+            match decode_flush(&payload) {
+                Ok(flush) => self.submit(Attachment::Flush(Arc::new(flush))),
+                Err(error) => {
+                    tracing::error!(batch, %error, "a batch was planned that cannot be read back");
+                    self.sampler.flush_refused();
+                }
+            }
+        }
+        if now.saturating_sub(self.released) >= RELEASE_EVERY {
+            self.release(now);
+        }
+        self.publish();
+    }
+
+    fn submit(&mut self, attachment: Attachment) {
+        let encoded = match &attachment {
+            Attachment::Spans { .. } => return,
+            Attachment::Verdicts(decided) => {
+                Encoded::control(RecordKind::Verdicts, &encode_verdicts(decided))
+            }
+            Attachment::Flush(flush) => {
+                Encoded::control(RecordKind::Flush, &encode_flush(flush.batch, &flush.traces))
+            }
+            Attachment::Done(batch) => Encoded::control(RecordKind::Done, &encode_done(*batch)),
+        };
+        match self.log.submit(encoded, attachment.clone()) {
+            Ok(()) | Err(AppendError::Closed) => {}
+            Err(_) => self.retry(attachment),
+        }
+    }
+
+    fn retry(&mut self, attachment: Attachment) {
+        match attachment {
+            // Nothing has moved yet: it is simply planned again.
+            Attachment::Flush(_) => self.sampler.flush_refused(),
+            other => self.unwritten.push(other),
+        }
+    }
+
+    /// Lets the log forget what nothing here needs.
+    fn release(&mut self, now: Duration) {
+        self.released = now;
+        if let Err(error) = self.log.release(self.sampler.low_watermark()) {
+            tracing::warn!(%error, "cannot delete a segment of the log that is not needed any more");
+        }
+    }
+
+    fn publish(&mut self) {
+        let stats = self.sampler.stats();
+        if stats.kept_traces_not_stored == 0 && self.unwritten.is_empty() {
+            for done in self.flushing.drain(..) {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
+        }
+        self.gauges.full.store(self.sampler.is_full(), Ordering::Relaxed);
+        *self.gauges.sampler.lock() = stats;
+    }
+}

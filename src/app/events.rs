@@ -1,0 +1,67 @@
+//! What the stages tell the sampler's loop, and what travels with a record through the log.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::log::{Committed, Refused};
+use crate::runtime::{RequestId, Tenant};
+use crate::sample::records::{Decided, Flush};
+use crate::sample::{LiveFilter, LiveTrace, Notes};
+
+/// What a record means, so that nobody has to read it again once it is committed.
+#[derive(Clone, Debug)]
+pub enum Attachment {
+    /// A request's spans.
+    Spans {
+        /// Whose.
+        tenant: Tenant,
+        /// What the scan found.
+        notes: Notes,
+        /// For the logs.
+        request_id: RequestId,
+    },
+    /// Verdicts that now act.
+    Verdicts(Arc<Vec<Decided>>),
+    /// A batch that is to be written.
+    Flush(Arc<Flush>),
+    /// A batch that is in the table.
+    Done(u64),
+}
+
+/// Something for the sampler's loop.
+pub enum Event {
+    /// Records are durable, in the order of the log.
+    Committed(Vec<Committed<Attachment>>),
+    /// Records of the sampler's own could not be written.
+    Refused(Vec<Refused<Attachment>>),
+    /// A batch is in the table.
+    Stored(u64),
+    /// Which traces are not in the table yet?
+    Live(LiveFilter, oneshot::Sender<Vec<LiveTrace>>),
+    /// Store what is kept, now; say when it is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// The log's handle, as the daemon uses it.
+pub type Log = crate::log::LogHandle<Attachment>;
+
+/// Where events go. Bounded: at the bound the log's writer waits, and with it the senders.
+pub type Events = tokio::sync::mpsc::Sender<Event>;
+
+/// Events that may wait. Each holds a group commit's notes: kilobytes.
+pub const EVENTS_MAX: usize = 256;
+
+/// What the loops publish for whoever asks.
+#[derive(Default)]
+pub struct Gauges {
+    /// The sampler's counters as of its last turn.
+    pub sampler: parking_lot::Mutex<crate::sample::SamplerStats>,
+    /// So much is kept that cannot be stored that no more may be taken in.
+    pub full: std::sync::atomic::AtomicBool,
+    /// What the store's loop did.
+    pub store: parking_lot::Mutex<crate::observe::StoreStats>,
+}
+
+/// The gauges, shared.
+pub type SharedGauges = Arc<Gauges>;

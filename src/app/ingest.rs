@@ -1,0 +1,62 @@
+//! From an admitted request to its acknowledgement: enrich, scan, log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::events::{Attachment, Log, SharedGauges};
+use crate::enrich::Enricher;
+use crate::log::{AppendError, Encoded, SpansMeta};
+use crate::receive::{Accepted, ExportRequest, Ingest, Refusal};
+use crate::sample::Rulebook;
+
+/// When senders are told to come back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The stages between the receivers and the acknowledgement.
+pub struct Pipeline {
+    pub enricher: Enricher,
+    pub rulebook: Arc<Rulebook>,
+    pub log: Log,
+    pub gauges: SharedGauges,
+}
+
+impl Ingest for Pipeline {
+    async fn ingest(&self, request: ExportRequest) -> Result<Accepted, Refusal> {
+        // Before any work is spent on it.
+        self.log.admits().map_err(unavailable)?;
+        if self.gauges.full.load(Ordering::Relaxed) {
+            let reason = "too much waits for the store".into();
+            return Err(Refusal::Overloaded { retry_after: RETRY_AFTER, reason });
+        }
+        let ExportRequest { tenant, request_id, received_unix_nano, body } = request;
+        let enriched = self.enricher.apply(body).map_err(|e| Refusal::Malformed(e.to_string()))?;
+        let accepted = Accepted {
+            rejected_spans: enriched.rejected,
+            message: enriched.reject_reason.unwrap_or_default(),
+        };
+        let notes = self.rulebook.scan(&enriched.body).map_err(|e| Refusal::Malformed(e.to_string()))?;
+        if notes.spans == 0 {
+            return Ok(accepted);
+        }
+        let spans = notes.spans;
+        let meta = SpansMeta { tenant: tenant.clone(), request_id, received_unix_nano };
+        let encoded = Encoded::spans(&meta, &enriched.body);
+        // The log has its own copy now: what waits for the disk holds no request.
+        drop(enriched.body);
+        let attachment = Attachment::Spans { tenant, notes, request_id };
+        let position = self.log.append(encoded, attachment).await.map_err(unavailable)?;
+        tracing::debug!(%request_id, %position, spans, rejected = accepted.rejected_spans, "acknowledged");
+        Ok(accepted)
+    }
+}
+
+fn unavailable(error: AppendError) -> Refusal {
+    match error {
+        AppendError::TooLarge => Refusal::Malformed(error.to_string()),
+        AppendError::Closed => {
+            Refusal::Unavailable { retry_after: RETRY_AFTER, reason: "shutting down".into() }
+        }
+        other => Refusal::Unavailable { retry_after: RETRY_AFTER, reason: other.to_string() },
+    }
+}

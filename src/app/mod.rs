@@ -1,0 +1,153 @@
+//! The composition root: the only wiring. Ordered start, ordered drain.
+
+mod admin;
+mod decider;
+mod events;
+mod housekeeping;
+mod ingest;
+mod start;
+mod storing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::runtime::{Clock, Drain, Shutdown, Tasks};
+
+pub use start::Started;
+
+/// Why the daemon does not start. Shown to a person: says what was being done, to what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory is in use, or cannot be written.
+    #[error("{0}")]
+    Data(#[from] crate::runtime::LockError),
+    /// A file of the data directory cannot be read or written.
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    DataFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("{0}")]
+    Log(#[from] crate::log::LogError),
+    /// The rules file cannot be read, or has a mistake.
+    #[error("{0}")]
+    Rules(String),
+    /// The store's URL, credentials or settings cannot work.
+    #[error("cannot use the store: {0}")]
+    Store(#[from] crate::store::StoreError),
+    /// A listener's address is taken, or not this machine's.
+    #[error("cannot listen on {address} ({what}): {source}")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Setting(String),
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How the daemon ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Drained: everything acknowledged is in the table, or in the log for the next start.
+    Cleanly,
+    /// A task died. Nothing acknowledged is lost: it is in the log.
+    Uncleanly,
+}
+
+/// Starts everything, runs until `stop` says so (or a task dies), and drains.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    demo: bool,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<Ended, StartError> {
+    let tasks = Tasks::new(tokio::runtime::Handle::current());
+    let deadline = config.shutdown.deadline;
+    let mut started = start::start(config, clock.clone(), tasks.clone()).await?;
+    if demo {
+        let (endpoint, stop) = (started.grpc_endpoint.clone(), started.receiving.token());
+        let _runs_until_the_receivers_stop =
+            tasks.spawn("demo", crate::cli::demo::send(endpoint, stop, clock));
+    }
+    let died = tokio::select! {
+        () = stop => false,
+        panicked = tasks.first_panic() => {
+            tracing::error!(task = panicked.task, reason = panicked.message, "a task died; stopping");
+            true
+        }
+    };
+    tracing::info!("stopping");
+    if !drain(&mut started, deadline).await {
+        tracing::warn!(
+            "not everything could be flushed in time; it is in the log, and stored at the next start"
+        );
+    }
+    Ok(if died { Ended::Uncleanly } else { Ended::Cleanly })
+}
+
+/// Stops receiving, answers what is in flight, flushes what is kept, closes the log, stops answering questions.
+async fn drain(started: &mut Started, deadline: Duration) -> bool {
+    let mut steps = Drain::new();
+    started.receiving.begin();
+    let receivers = std::mem::take(&mut started.receivers);
+    steps.step("receivers", async move {
+        let mut outcome = Ok(());
+        for receiver in receivers {
+            outcome = outcome.and(receiver.await.map(drop));
+        }
+        outcome
+    });
+    let events = started.events.clone();
+    steps.step("flush", async move {
+        let (done, flushed) = oneshot::channel();
+        let asked = events.send(events::Event::Flush(done)).await;
+        asked.map_err(|_| "the sampler is gone")?;
+        flushed.await.map_err(|_| "the sampler ended before everything was stored")
+    });
+    let log = started.log.clone();
+    let writer = started.log_writer.take();
+    steps.step("log", async move {
+        log.close();
+        match writer {
+            Some(writer) => writer.await.map(drop),
+            None => Ok(()),
+        }
+    });
+    let rest: Shutdown = started.everything.clone();
+    steps.step("rest", async move {
+        rest.begin();
+        Ok::<(), String>(())
+    });
+    let others = std::mem::take(&mut started.others);
+    steps.step("questions", async move {
+        let mut outcome = Ok(());
+        for other in others {
+            outcome = outcome.and(other.await.map(drop));
+        }
+        outcome
+    });
+    steps.run(deadline).await.is_clean()
+}
+
+/// Spawns what belongs to no stage and nobody waits for.
+pub fn in_background(task: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    let _runs_to_the_end_of_the_process = Tasks::new(tokio::runtime::Handle::current()).spawn(task, future);
+}

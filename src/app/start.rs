@@ -1,0 +1,406 @@
+//! Start: lock, rules, log and replay, store, listeners, loops. In this order, so that a mistake is found before
+//! anything is received.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::StartError;
+use super::admin::{NotStored, Operators};
+use super::decider::Decider;
+use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
+use super::housekeeping::Housekeeping;
+use super::ingest::Pipeline;
+use super::storing::Storing;
+use crate::api::{Api, ApiConfig};
+use crate::config::{Config, RulesFrom};
+use crate::enrich::{Enricher, detect};
+use crate::log::{LogConfig, LogReader, LogWriter, Opened, RecordKind, Recorder, Replay};
+use crate::query::{Engine, EngineConfig, Recent};
+use crate::receive::{Protocol, ReceiveConfig, Receiver};
+use crate::rules_source::{FileSource, RulesProblem, RulesState};
+use crate::runtime::{
+    Clock, CpuPool, DirLock, Disk, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
+};
+use crate::sample::records::{decode_done, decode_flush, decode_verdicts};
+use crate::sample::{BatchPolicy, RuleSet, Rulebook, Sampler, SamplerConfig, parse_rules};
+use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
+
+/// A daemon at work, as its drain needs it.
+pub struct Started {
+    /// Where its OTLP/gRPC can be reached from here.
+    pub grpc_endpoint: String,
+    pub(super) receiving: Shutdown,
+    pub(super) everything: Shutdown,
+    pub(super) receivers: Vec<TaskHandle<()>>,
+    pub(super) others: Vec<TaskHandle<()>>,
+    pub(super) log: Log,
+    pub(super) log_writer: Option<TaskHandle<()>>,
+    pub(super) events: Events,
+    _lock: DirLock,
+}
+
+/// Starts everything.
+pub(super) async fn start(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+) -> Result<Started, StartError> {
+    let started = clock.monotonic();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let data = config.data.clone();
+    disk.create_dir_all(&data).map_err(|source| StartError::DataFile { path: data, source })?;
+    let lock = DirLock::acquire(&config.data)?;
+    let rules_state = RulesState::default();
+    let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state)?;
+    let app_id = data_id(disk.as_ref(), &config.data)?;
+    let location = location(&config)?;
+    let listeners = Listeners::bind(&config).await?;
+
+    let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
+    let Opened { handle: log, writer, reader: records, replay } = opened;
+    let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
+    replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
+    let unfinished = sampler.go_live();
+
+    let gauges = SharedGauges::new(Gauges::default());
+    let (events, inbox) = mpsc::channel(EVENTS_MAX);
+    let log_writer = spawn_log_writer(&tasks, writer, events.clone())?;
+    let (everything, receiving) = (Shutdown::new(), Shutdown::new());
+
+    let mut store_config = StoreConfig::new(location.clone(), app_id);
+    store_config.tag_objects = config.store.lifecycle;
+    let store = Arc::new(Store::open(store_config, clock.clone())?);
+    let reader = Reader::new(location, clock.clone(), ReaderConfig::default());
+    let (batches, to_store) = mpsc::unbounded_channel();
+    for batch in unfinished {
+        // The receiver is right here.
+        let _ = batches.send(batch);
+    }
+
+    let receiver = receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges)?)?;
+    let operators = Operators {
+        clock: clock.clone(),
+        started,
+        receive: receiver.stats(),
+        budget: receiver.budget(),
+        log: log.clone(),
+        gauges: gauges.clone(),
+        rules: rules_state,
+    };
+    let api = api(&config, &clock, &tasks, &events, &records, reader.clone(), operators);
+    let decider = Decider {
+        sampler,
+        clock: clock.clone(),
+        log: log.clone(),
+        batches,
+        policy: BatchPolicy { bytes: config.store.flush_bytes, age: config.store.flush_age },
+        gauges: gauges.clone(),
+        unwritten: Vec::new(),
+        flushing: Vec::new(),
+        released: Duration::ZERO,
+    };
+    let storing = Storing {
+        store: store.clone(),
+        reader,
+        records,
+        clock: clock.clone(),
+        random: Arc::new(SystemRandom),
+        events: events.clone(),
+        gauges,
+    };
+    let housekeeping =
+        Housekeeping { store, rulebook: rulebook.clone(), clock, lifecycle: config.store.lifecycle };
+
+    let token = receiving.token();
+    let grpc_endpoint = format!("http://{}", listeners.grpc_address);
+    let mut others = vec![
+        spawn_decider(&tasks, decider, inbox, everything.clone())?,
+        tasks.spawn("store", storing.run(to_store, everything.clone())),
+        tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
+    ];
+    if let Some(source) = source {
+        others.push(spawn_rules(&tasks, source, rulebook, everything.clone())?);
+    }
+    let api_token = everything.token();
+    let Listeners { grpc, http, api: api_listener, .. } = listeners;
+    others.push(tasks.spawn("api", async move { api.serve(api_listener, api_token).await }));
+    let receivers = vec![
+        tasks.spawn("otlp-grpc", receiver.clone().serve(Protocol::Grpc, grpc, token.clone())),
+        tasks.spawn("otlp-http", receiver.serve(Protocol::Http, http, token)),
+    ];
+    Ok(Started {
+        grpc_endpoint,
+        receiving,
+        everything,
+        receivers,
+        others,
+        log,
+        log_writer: Some(log_writer),
+        events,
+        _lock: lock,
+    })
+}
+
+fn pipeline(
+    config: &Config,
+    rulebook: &Arc<Rulebook>,
+    log: &Log,
+    gauges: &SharedGauges,
+) -> Result<Pipeline, StartError> {
+    let env = |name: &str| std::env::var(name).ok();
+    let (detected, problems) = detect(&config.enrich.detectors, &env);
+    for problem in problems {
+        tracing::warn!(%problem, "a detector found nothing");
+    }
+    Ok(Pipeline {
+        enricher: Enricher::new(&config.enrich, &detected),
+        rulebook: rulebook.clone(),
+        log: log.clone(),
+        gauges: gauges.clone(),
+    })
+}
+
+fn receiver(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    pipeline: Pipeline,
+) -> Result<Receiver<Pipeline>, StartError> {
+    let section = &config.receive;
+    let receive = ReceiveConfig {
+        request_bytes_max: section.limit as usize,
+        in_flight_bytes_max: section.budget as usize,
+        connections_max: section.connections,
+        header_timeout: section.header_timeout,
+        body_timeout: section.body_timeout,
+        ..ReceiveConfig::default()
+    };
+    Receiver::new(receive, Arc::new(pipeline), clock.clone(), tasks.runtime())
+        .map_err(|e| StartError::Setting(e.to_string()))
+}
+
+fn api(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    events: &Events,
+    records: &LogReader,
+    reader: Reader,
+    operators: Operators,
+) -> Api {
+    let recent = Recent {
+        traces: Arc::new(NotStored(events.clone())),
+        records: Arc::new(records.clone()),
+        pool: CpuPool::new(tasks.clone(), cores()),
+    };
+    let engine_config = EngineConfig { bytes_max: config.query.cache as usize, ..EngineConfig::default() };
+    let engine = Engine::new(reader, Some(recent), clock.clone(), engine_config);
+    let api_config = ApiConfig {
+        queries_max: config.query.concurrency,
+        search_time_max: config.query.timeout,
+        trace_time_max: config.query.timeout,
+        limit: config.query.limit,
+        limit_max: config.query.limit_max,
+        ..ApiConfig::default()
+    };
+    Api::new(engine, Arc::new(operators), api_config)
+}
+
+fn load_rules(
+    config: &Config,
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    state: &RulesState,
+) -> Result<(Arc<Rulebook>, Option<FileSource>), StartError> {
+    let path = match &config.rules {
+        RulesFrom::BuiltIn => {
+            let rulebook = Rulebook::new(RuleSet::built_in(), config.debug);
+            state.loaded(rulebook.current().version(), "built-in", clock.now_unix_nano());
+            return Ok((Arc::new(rulebook), None));
+        }
+        RulesFrom::File(path) => path.clone(),
+        other => {
+            return Err(StartError::Rules(format!("rules from {other} are not available in this version")));
+        }
+    };
+    let source = FileSource::new(path.clone(), disk.clone(), clock.clone(), state.clone());
+    let explain = |problem: RulesProblem| {
+        let place = match (problem.line, problem.column) {
+            (Some(line), Some(column)) => format!(":{line}:{column}"),
+            _ => String::new(),
+        };
+        StartError::Rules(format!("{}{place}: {}", path.display(), problem.message))
+    };
+    let text = source.load().map_err(explain)?;
+    let rules = parse_rules(&text).map_err(problem_of).map_err(explain)?;
+    let rulebook = Rulebook::new(rules, config.debug);
+    source.loaded(&text, rulebook.current().version());
+    Ok((Arc::new(rulebook), Some(source)))
+}
+
+fn problem_of(error: crate::sample::RulesError) -> RulesProblem {
+    RulesProblem { message: error.message, line: error.line, column: error.column }
+}
+
+fn spawn_rules(
+    tasks: &Tasks,
+    source: FileSource,
+    rulebook: Arc<Rulebook>,
+    stop: Shutdown,
+) -> Result<TaskHandle<()>, StartError> {
+    let install = move |text: &str| Ok(rulebook.install(parse_rules(text).map_err(problem_of)?));
+    tasks.thread("rules", move || source.run(install, stop)).map_err(StartError::Thread)
+}
+
+fn spawn_log_writer(
+    tasks: &Tasks,
+    writer: LogWriter<Attachment>,
+    events: Events,
+) -> Result<TaskHandle<()>, StartError> {
+    let refused = events.clone();
+    let run = move || {
+        // The sampler's loop outlives the log, but for a panic, which stops the daemon.
+        writer.run_with(
+            |committed| drop(events.blocking_send(Event::Committed(committed))),
+            |records| drop(refused.blocking_send(Event::Refused(records))),
+        );
+    };
+    tasks.thread("log", run).map_err(StartError::Thread)
+}
+
+fn spawn_decider(
+    tasks: &Tasks,
+    decider: Decider,
+    inbox: mpsc::Receiver<Event>,
+    stop: Shutdown,
+) -> Result<TaskHandle<()>, StartError> {
+    let runtime = tasks.runtime();
+    let run = move || runtime.block_on(decider.run(inbox, stop));
+    tasks.thread("sampler", run).map_err(StartError::Thread)
+}
+
+/// Feeds what is in the log to the sampler, as if it came now but for its age.
+fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock: &dyn Clock) {
+    let (mut records, mut spans) = (0u64, 0u64);
+    for record in replay {
+        records += 1;
+        let now = clock.monotonic();
+        let unreadable = |error: &dyn std::fmt::Display| {
+            tracing::error!(position = %record.position, %error, "a record of the log cannot be used; skipped");
+        };
+        match record.kind {
+            RecordKind::Spans => match record.spans() {
+                Ok(read) => match rulebook.scan(&read.body) {
+                    Ok(notes) => {
+                        let age = clock.now_unix_nano().saturating_sub(read.meta.received_unix_nano);
+                        spans += u64::from(notes.spans);
+                        let age = Duration::from_nanos(age);
+                        sampler.observe(record.position, &read.meta.tenant, &notes, now, age);
+                    }
+                    Err(error) => unreadable(&error),
+                },
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Verdicts => match decode_verdicts(&record.payload) {
+                Ok(decided) => sampler.apply_verdicts(record.position, &decided, now),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Flush => match decode_flush(&record.payload) {
+                Ok(flush) => drop(sampler.apply_flush(record.position, &flush)),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Done => match decode_done(&record.payload) {
+                Ok(batch) => sampler.apply_done(record.position, batch),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Rules => {}
+        }
+    }
+    let stats = sampler.stats();
+    tracing::info!(
+        records,
+        spans,
+        pending_traces = stats.pending_traces,
+        kept_traces = stats.kept_traces_not_stored,
+        "the log was read"
+    );
+}
+
+fn log_config(config: &Config) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.log.segment,
+        limit_bytes: config.log.limit,
+        recorder: Recorder { age: config.recorder.age, size_bytes: config.recorder.size },
+        ..LogConfig::new(&config.data)
+    }
+}
+
+fn sampler_config(config: &Config) -> SamplerConfig {
+    SamplerConfig {
+        index_bytes_max: config.sample.index as usize,
+        decisions_bytes_max: config.sample.decisions as usize,
+        debug: config.debug,
+        ..SamplerConfig::default()
+    }
+}
+
+fn location(config: &Config) -> Result<Location, StartError> {
+    let url = match &config.store.url {
+        Some(url) => url.to_string(),
+        None => {
+            let folder = std::path::absolute(config.data.join("store"))
+                .map_err(|source| StartError::DataFile { path: config.data.clone(), source })?;
+            format!("file://{}", folder.display())
+        }
+    };
+    Ok(Location::parse(&url)?)
+}
+
+/// The data directory's id, made at its first start: the table knows by it which batches it has.
+fn data_id(disk: &dyn Disk, data: &Path) -> Result<String, StartError> {
+    let path = data.join("id");
+    let wrong = |source| StartError::DataFile { path: path.clone(), source };
+    match crate::runtime::disk::read_text(disk, &path, 256) {
+        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
+        Ok(_) => new_id(disk, &path).map_err(wrong),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_id(disk, &path).map_err(wrong),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+fn new_id(disk: &dyn Disk, path: &Path) -> std::io::Result<String> {
+    use crate::runtime::Random;
+    let id = SystemRandom.uuid();
+    crate::runtime::disk::write_atomic(disk, path, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+/// The three listeners, bound before anything is promised.
+struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+    api: TcpListener,
+    grpc_address: String,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        let grpc = bind("grpc", &config.grpc.to_string()).await?;
+        let http = bind("http", &config.http.to_string()).await?;
+        let api = bind("api", &config.api.to_string()).await?;
+        let grpc_address = grpc.local_addr().map(|a| a.to_string()).unwrap_or_default();
+        Ok(Self { grpc, http, api, grpc_address })
+    }
+}
+
+async fn bind(what: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let wrong = |source| StartError::Listen { what, address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let bound = listener.local_addr().map_err(wrong)?;
+    tracing::info!(what, address = %bound, "listening");
+    Ok(listener)
+}

@@ -1,0 +1,102 @@
+//! The store's loop: writes one batch after the other, and does not give up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::events::{Event, Events, SharedGauges};
+use crate::log::LogReader;
+use crate::runtime::{Clock, Random, Shutdown};
+use crate::sample::Batch;
+use crate::store::{Reader, Store, Written};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Everything the loop works with.
+pub struct Storing {
+    pub store: Arc<Store>,
+    pub reader: Reader,
+    pub records: LogReader,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub events: Events,
+    pub gauges: SharedGauges,
+}
+
+impl Storing {
+    /// Runs until shutdown. A batch that is not in the table by then is in the log, and written after the next start.
+    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Arc<Batch>>, stop: Shutdown) {
+        loop {
+            let batch = tokio::select! {
+                batch = batches.recv() => match batch {
+                    Some(batch) => batch,
+                    None => return,
+                },
+                () = stop.begun() => return,
+            };
+            tokio::select! {
+                () = self.store_batch(&batch) => {}
+                () = stop.begun() => return,
+            }
+        }
+    }
+
+    async fn store_batch(&self, batch: &Batch) {
+        let begun = self.clock.monotonic();
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            match self.store.write(batch, &self.records).await {
+                Ok(written) => {
+                    self.stored(batch, &written, self.clock.monotonic().saturating_sub(begun)).await;
+                    return;
+                }
+                Err(error) => {
+                    self.gauges.store.lock().retries += 1;
+                    tracing::warn!(
+                        batch = batch.id, kind = ?error.kind(), %error, retry_in_ms = backoff.as_millis() as u64,
+                        "cannot write a batch to the store; its spans stay in the log"
+                    );
+                    tokio::time::sleep(self.random.jittered(backoff)).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    async fn stored(&self, batch: &Batch, written: &Written, took: Duration) {
+        // Readers must see the batch before the sampler stops telling of its traces.
+        self.reader.forget_versions();
+        tracing::info!(
+            batch = batch.id,
+            traces = batch.traces.len(),
+            spans = written.spans,
+            files = written.files,
+            bytes = written.bytes,
+            duplicates = written.duplicates,
+            took_ms = took.as_millis() as u64,
+            "committed"
+        );
+        if written.unreadable_records > 0 {
+            tracing::error!(
+                batch = batch.id,
+                records = written.unreadable_records,
+                "records of the log cannot be read"
+            );
+        }
+        {
+            let mut stats = self.gauges.store.lock();
+            stats.batches += 1;
+            stats.spans += written.spans;
+            stats.traces += written.traces;
+            stats.files += written.files;
+            stats.bytes += written.bytes;
+            stats.duplicate_spans += written.duplicates;
+            stats.unreadable_records += written.unreadable_records;
+            stats.last_commit_unix_nano = self.clock.now_unix_nano();
+        }
+        // The sampler's loop ends after this one.
+        let _ = self.events.send(Event::Stored(batch.id)).await;
+    }
+}
