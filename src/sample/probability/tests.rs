@@ -29,7 +29,7 @@ fn verdict(threshold: Option<Threshold>, erase_threshold: bool) -> Verdict {
 fn the_trace_id_gives_the_randomness() {
     let id: TraceId = "4bf92f3577b34da6a3ce929d0e0e4736".parse().unwrap();
     let randomness = id.randomness();
-    assert_eq!(randomness, 0xce92_9d0e_0e47_36);
+    assert_eq!(randomness, 0x00ce_929d_0e0e_4736);
     assert!((randomness as f64 / RANGE as f64 - 0.80692).abs() < 1e-5);
     assert!(th("8").keeps(randomness));
     assert!(th("c").keeps(randomness));
@@ -73,7 +73,7 @@ fn proportional_multiplies() {
 
 #[test]
 fn a_leading_zero_is_written() {
-    let threshold = Threshold::new(0x0800_0000_0000_00).unwrap();
+    let threshold = Threshold::new(0x0008_0000_0000_0000).unwrap();
     assert_eq!(threshold.to_string(), "08");
     assert_eq!(threshold.probability(), 0.96875);
 }

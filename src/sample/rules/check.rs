@@ -49,7 +49,7 @@ fn explain(text: &str, error: &serde_saphyr::Error) -> RulesError {
         return RulesError::new(place, format!("unknown key `{field}`; {help}"));
     }
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return RulesError::new(place, "the file has no rules: `rules` is missing");
+        return RulesError::new((1, 1), "the file has no rules: `rules` is missing");
     }
     let message = error.render_with_formatter(&UserMessageFormatter);
     // The place stands by itself; the library appends it once more.

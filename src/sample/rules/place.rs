@@ -16,11 +16,13 @@ pub(super) fn line_and_column(source: &str, offset: usize) -> (usize, usize) {
 pub(super) fn offset_in_file(source: &str, start: usize, value: &str, offset: usize) -> usize {
     let Some(raw) = source.get(start..) else { return start };
     let chars = value.char_indices().take_while(|(index, _)| *index < offset).count();
+    if let Some(indentation) = block_indentation(&source[..start]) {
+        return start + block(raw, chars, indentation);
+    }
     start
         + match raw.as_bytes().first() {
             Some(b'\'') => 1 + skip(&raw[1..], chars, quoted_step),
             Some(b'"') => 1 + skip(&raw[1..], chars, escaped_step),
-            Some(b'|' | b'>') => block(raw, chars),
             _ => skip(raw, chars, plain_step),
         }
 }
@@ -60,19 +62,24 @@ fn escaped_step(rest: &str) -> usize {
     }
 }
 
-/// In a block (`|`, `>`): every line begins with the indentation of the first.
-fn block(raw: &str, chars: usize) -> usize {
-    let header = raw.find('\n').map_or(raw.len(), |newline| newline + 1);
-    let body = &raw[header..];
-    let indentation = body.len() - body.trim_start_matches(' ').len();
-    let mut at = indentation;
+/// The indentation of the block (`|`, `>`) whose content begins after `before`; `None` where there is none.
+fn block_indentation(before: &str) -> Option<usize> {
+    let (header, indentation) = before.rsplit_once('\n')?;
+    let header = header.lines().rfind(|line| !line.trim().is_empty())?;
+    let marks = header.trim_end().trim_end_matches(|c: char| c.is_ascii_digit() || "+-".contains(c));
+    (indentation.trim().is_empty() && marks.ends_with(['|', '>'])).then_some(indentation.len())
+}
+
+/// In a block every line begins with the same indentation, which is not part of the value.
+fn block(raw: &str, chars: usize, indentation: usize) -> usize {
+    let mut at = 0;
     for _ in 0..chars {
-        let Some(character) = body.get(at..).and_then(|rest| rest.chars().next()) else { break };
+        let Some(character) = raw.get(at..).and_then(|rest| rest.chars().next()) else { break };
         at += character.len_utf8();
         if character == '\n' {
-            let blank = body[at..].len() - body[at..].trim_start_matches(' ').len();
+            let blank = raw[at..].len() - raw[at..].trim_start_matches(' ').len();
             at += blank.min(indentation);
         }
     }
-    header + at
+    at
 }
