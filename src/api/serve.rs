@@ -18,8 +18,8 @@ use tower::ServiceExt;
 
 use super::{Api, ApiConfig};
 
-/// A query of the largest size taken, percent-encoded, fits into a request's head.
-const HEAD_BYTES_MAX: usize = 512 * 1024;
+/// The longest URL that HTTP libraries take (64 KiB) fits, with room for other headers.
+const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// How long accepting rests when the system is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

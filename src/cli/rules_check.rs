@@ -2,16 +2,25 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::Exit;
+use super::output::{print, text};
+use crate::runtime::RealDisk;
+use crate::runtime::disk::read_text;
+use crate::sample::{RulesError, parse_rules};
 
 const EXAMPLES: &str = "\
 Examples:
   tracewell rules check rules.yaml
-      Says `rules.yaml: ok`, or where it is wrong: rules.yaml:4:11: unknown key `whan`, did you mean `when`?
+      Names the rules in order, or says where the file is wrong:
+      rules.yaml:4:11: unknown key `whan`, did you mean `when`?
 
 Exit codes: 0 the rules are right, 1 they are not, 2 the file cannot be read.";
+
+/// Rules are written by people; a file larger than this is something else.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Flags of `rules check`.
 #[derive(Clone, Debug, Args)]
@@ -24,5 +33,35 @@ pub struct RulesCheckArgs {
 
 /// Runs the command.
 pub fn run(args: &RulesCheckArgs) -> anyhow::Result<Exit> {
-    anyhow::bail!("{} cannot be checked yet", args.file.display())
+    let name = text::clean(&args.file.to_string_lossy());
+    let content =
+        read_text(&RealDisk, &args.file, FILE_BYTES_MAX).with_context(|| format!("cannot read {name}"))?;
+    match parse_rules(&content) {
+        Ok(rules) => {
+            let names: Vec<String> = rules.rule_names().map(text::clean).collect();
+            let count = text::count(names.len() as u64, "rule", "rules");
+            print(&format!("{name}: ok, {count}: {}\n", names.join(", ")))?;
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            eprintln!("{}", complaint(&name, &content, &error));
+            Ok(Exit::Nothing)
+        }
+    }
 }
+
+/// `FILE:LINE:COLUMN: what is wrong`, the line itself, and a mark below the column.
+fn complaint(name: &str, content: &str, error: &RulesError) -> String {
+    let message = text::clean(&error.message);
+    let (Some(line), Some(column)) = (error.line, error.column) else { return format!("{name}: {message}") };
+    let head = format!("{name}:{line}:{column}: {message}");
+    let Some(source) = content.lines().nth(line as usize - 1) else { return head };
+    let before: String = source.chars().take(column as usize - 1).collect();
+    let number = line.to_string();
+    let indent = " ".repeat(number.len());
+    let mark = " ".repeat(text::width(&text::clean(&before)));
+    format!("{head}\n {indent} |\n {number} | {}\n {indent} | {mark}^", text::clean(source))
+}
+
+#[cfg(test)]
+mod tests;

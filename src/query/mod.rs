@@ -36,4 +36,4 @@ fn time_rfc3339(unix_nano: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

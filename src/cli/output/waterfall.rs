@@ -168,7 +168,8 @@ impl<'c> Sheet<'c> {
             notes.push("the root span has not been received".to_owned());
         } else if missing > 0 {
             let parents = text::count(missing, "parent has", "parents have");
-            notes.push(format!("{parents} not been received; the spans that name them stand last"));
+            let them = if missing == 1 { "it" } else { "them" };
+            notes.push(format!("{parents} not been received; the spans that name {them} stand last"));
         }
         let (early, most) = skew(spans);
         if early > 0 {

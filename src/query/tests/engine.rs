@@ -18,7 +18,7 @@ async fn search(world: &World, query: &str) -> Vec<u8> {
 }
 
 fn numbers(response: &SearchResponse) -> Vec<u8> {
-    response.hits.iter().map(|hit: &Hit| hit.summary.trace_id.as_bytes()[0]).collect()
+    response.hits.iter().map(|hit: &Hit| hit.summary.trace_id.0[0]).collect()
 }
 
 /// Trace n starts n seconds after the first; every third fails, every second is slow.
@@ -30,7 +30,7 @@ fn plain(n: u8) -> opentelemetry_proto::tonic::collector::trace::v1::ExportTrace
     request(if n < 5 { "cart" } else { "shop" }, vec![root, child])
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_found_by_id_wherever_it_is() {
     let mut world = World::new();
     let id = trace_id(7);
@@ -53,7 +53,7 @@ async fn a_trace_is_found_by_id_wherever_it_is() {
     assert_eq!(otlp.resource_spans, plain(7).resource_spans);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn late_spans_in_the_log_join_those_in_the_table() {
     let mut world = World::new();
     world.stored(&[request("cart", vec![span(1, 1, 0, 0, SECOND)])]).await;
@@ -66,7 +66,7 @@ async fn late_spans_in_the_log_join_those_in_the_table() {
     assert_eq!(found.hits[0].summary.services.len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn search_finds_the_same_in_the_log_and_in_the_table() {
     let mut world = World::new();
     let all: Vec<_> = (1..=9).map(plain).collect();
@@ -98,7 +98,7 @@ async fn search_finds_the_same_in_the_log_and_in_the_table() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn elements_of_an_array_are_found_in_the_table() {
     let mut world = World::new();
     let tagged = with(span(1, 1, 0, 0, SECOND), &[texts("tags", &["a", "b"])]);
@@ -106,7 +106,7 @@ async fn elements_of_an_array_are_found_in_the_table() {
     assert_eq!(search(&world, "{ span.tags = \"b\" }").await, [1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_found_whatever_their_type() {
     let mut world = World::new();
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -120,7 +120,7 @@ async fn numbers_are_found_whatever_their_type() {
     assert_eq!(search(&world, "{ span.http.response.status_code >= 500 }").await, [2, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_in_two_batches_is_as_long_as_both() {
     let mut world = World::new();
     world.stored(&[request("cart", vec![span(1, 1, 0, 0, 300 * MS)])]).await;
@@ -129,7 +129,7 @@ async fn a_trace_in_two_batches_is_as_long_as_both() {
     assert_eq!(search(&world, "{ traceDuration > 800ms }").await, [] as [u8; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_come_first_whatever_the_limit_and_the_chunks() {
     let config = EngineConfig { traces_a_chunk: 2, candidates_max: 3, ..EngineConfig::default() };
     let mut world = World::with_config(config);
@@ -145,7 +145,7 @@ async fn the_newest_come_first_whatever_the_limit_and_the_chunks() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_range_takes_what_reaches_into_it() {
     let mut world = World::new();
     world.stored(&(1..=9).map(plain).collect::<Vec<_>>()).await;
@@ -158,7 +158,7 @@ async fn a_range_takes_what_reaches_into_it() {
     assert_eq!(numbers(&found.await), [6, 5, 4]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_memory_reads_fewer_traces_at_a_time() {
     let config = EngineConfig { bytes_max: 40_000, ..EngineConfig::default() };
     let mut world = World::with_config(config);
@@ -166,7 +166,7 @@ async fn a_small_memory_reads_fewer_traces_at_a_time() {
     assert_eq!(search(&world, "{ status = error }").await, [9, 6, 3]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn matched_spans_come_with_the_fields_of_the_query() {
     let world = World::new();
     world.log(&plain(3), LiveState::Pending);
@@ -178,7 +178,7 @@ async fn matched_spans_come_with_the_fields_of_the_query() {
     assert_eq!(keys, ["user.id", "status"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_without_its_root_says_so() {
     let world = World::new();
     world.log(&request("cart", vec![span(1, 2, 1, 0, SECOND)]), LiveState::Pending);
@@ -186,7 +186,7 @@ async fn a_trace_without_its_root_says_so() {
     assert_eq!(found.hits[0].summary.root_name, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tenants_do_not_see_each_other() {
     let mut world = World::new();
     world.log(&plain(1), LiveState::Pending);

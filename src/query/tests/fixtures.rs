@@ -34,7 +34,7 @@ impl Clock for TestClock {
         NOW
     }
 
-    // Every look is a millisecond later, so that lists of files become old.
+    // Every look is a millisecond later.
     fn monotonic(&self) -> Duration {
         Duration::from_nanos(self.0.fetch_add(MS, Ordering::Relaxed))
     }
@@ -141,7 +141,6 @@ pub struct World {
     pub log: FakeLog,
     pub engine: Engine,
     store: Store,
-    reader: Reader,
     batches: u64,
     _folder: tempfile::TempDir,
 }
@@ -155,7 +154,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::parse(folder.path().to_str().unwrap()).unwrap();
         let clock = Arc::new(TestClock(AtomicU64::new(0)));
-        let reader = Reader::new(location.clone(), clock.clone(), ReaderConfig::default());
+        let reader = Reader::new(
+            location.clone(),
+            clock.clone(),
+            ReaderConfig { refresh_after: Duration::ZERO, ..ReaderConfig::default() },
+        );
         let store = Store::open(StoreConfig::new(location, "tests"), clock.clone()).unwrap();
         let log = FakeLog::default();
         let tasks = Tasks::new(tokio::runtime::Handle::current());
@@ -164,8 +167,8 @@ impl World {
             records: Arc::new(log.clone()),
             pool: CpuPool::new(tasks, std::num::NonZeroUsize::MIN),
         };
-        let engine = Engine::new(reader.clone(), Some(recent), clock, config);
-        Self { log, engine, store, reader, batches: 0, _folder: folder }
+        let engine = Engine::new(reader, Some(recent), clock, config);
+        Self { log, engine, store, batches: 0, _folder: folder }
     }
 
     /// Puts a request into the log; its traces are live until [`Self::forget`].
@@ -205,7 +208,6 @@ impl World {
         self.batches += 1;
         let batch = Batch { id: self.batches, traces: traces.into_values().collect() };
         self.store.write(&batch, &self.log.clone()).await.unwrap();
-        self.reader.refresh().await;
     }
 
     /// The log no longer counts anything as live.
