@@ -38,7 +38,7 @@ fn shape(number: u64) -> Shape {
 fn in_one_percent(number: u64) -> bool {
     let mut low = [0; 8];
     low.copy_from_slice(&traffic::trace_id(number)[8..]);
-    u64::from_be_bytes(low) & ((1 << 56) - 1) >= 0xfd70_a000_0000_00
+    u64::from_be_bytes(low) & ((1 << 56) - 1) >= 0x00fd_70a0_0000_0000
 }
 
 async fn send_all(daemon: &Daemon) {

@@ -20,12 +20,15 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error. `level` is a level (`info`) or a list of directives (`info,tracewell::log=debug`).
+/// Starts logging to standard error. `level` is a level of our own lines (`info`; libraries then say what they warn of), or a
+/// list of directives (`info,tracewell::log=debug`).
 ///
 /// # Errors
 /// When `level` is neither. Does nothing when logging has been started already.
 pub fn start(format: LogFormat, level: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(level)?;
+    let plain = !level.contains([',', '=']);
+    let directives = if plain { format!("warn,tracewell={level}") } else { level.to_owned() };
+    let filter = EnvFilter::builder().parse(directives)?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,

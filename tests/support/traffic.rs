@@ -48,11 +48,12 @@ pub fn now_nano() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
-/// A 16-byte id whose bits are spread over the whole range, from a number.
+/// A 16-byte id from a number. The low half, which probability sampling goes by, is spread evenly over its whole range
+/// (a Weyl sequence): any run of numbers has its share of ids above any threshold, not just many of them on average.
 pub fn trace_id(number: u64) -> [u8; 16] {
     let mut id = [0; 16];
-    id[..8].copy_from_slice(&mix(number ^ 0x5bd1_e995_0000_0000).to_be_bytes());
-    id[8..].copy_from_slice(&mix(number).to_be_bytes());
+    id[..8].copy_from_slice(&mix(number).to_be_bytes());
+    id[8..].copy_from_slice(&number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     id
 }
 
