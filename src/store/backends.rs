@@ -159,11 +159,13 @@ pub(super) fn s3_endpoint() -> Option<String> {
 }
 
 fn s3(store: &str, url: Url) -> Result<Location, StoreError> {
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket(store, &url)?).with_retry(retries());
+    let mut builder =
+        AmazonS3Builder::from_env().with_bucket_name(bucket(store, &url)?).with_retry(retries());
     let mut options = client();
     if let Some(endpoint) = s3_endpoint() {
         options = options.with_allow_http(endpoint.starts_with("http://"));
-        builder = builder.with_endpoint(endpoint.trim_end_matches('/')).with_virtual_hosted_style_request(false);
+        builder =
+            builder.with_endpoint(endpoint.trim_end_matches('/')).with_virtual_hosted_style_request(false);
     }
     let objects = builder.with_client_options(options).build().map_err(|e| configuration(store, e))?;
     at(Arc::new(objects), Backend::S3, url)

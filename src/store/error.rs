@@ -112,7 +112,8 @@ impl StoreError {
 /// The kind, and clearer words than the library's where we have them.
 fn kind_of_objects(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
     const NO_BUCKET: &str = "the bucket is not there";
-    const FORBIDDEN: &str = "the credentials have no right to do this (s3:ListBucket, GetObject, PutObject, DeleteObject)";
+    const FORBIDDEN: &str =
+        "the credentials have no right to do this (s3:ListBucket, GetObject, PutObject, DeleteObject)";
     const NO_CREDENTIALS: &str = "no credentials found (environment, web identity, instance metadata)";
     const BAD_CREDENTIALS: &str = "the credentials are not valid, or have expired";
     // S3's error codes are only in the text that the server sent.

@@ -1,4 +1,182 @@
-//! The bucket's lifecycle rules: the backstop that purges what the daemon did not.
+//! The bucket's lifecycle rules: the backstop that purges what the daemon did not. S3 only.
+//!
+//! Objects carry their retention class as a tag. A rule for each class expires them some days after the daemon should
+//! have; another aborts multipart uploads that were cut off. Rules that are not ours stay as they are: ours are known by
+//! the beginning of their id, which names the store's prefix too, so that several stores can share a bucket.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
+    LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag,
+};
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use twox_hash::XxHash3_64;
+
+use super::backends::{Backend, Location, s3_endpoint};
+use super::error::{ErrorKind, StoreError};
+use super::retention::RetentionPolicy;
 
 /// The tag that says which retention class an object is of.
 pub const TAG_RETENTION: &str = "tracewell-retention";
+
+/// The bucket purges this much later than the daemon should have: a file that the table still names must not vanish.
+const MARGIN: Duration = Duration::from_secs(7 * 86_400);
+const ABORT_UPLOADS_AFTER_DAYS: i32 = 1;
+const SECONDS_PER_DAY: u64 = 86_400;
+const ID_PREFIX: &str = "tracewell-";
+/// Where neither environment nor profile names a region; stores that only speak like S3 do not care.
+const REGION_DEFAULT: &str = "us-east-1";
+
+/// What became of the bucket's rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LifecycleOutcome {
+    /// They were changed.
+    Updated,
+    /// They were right already.
+    Unchanged,
+    /// The store is not on S3.
+    NotS3,
+}
+
+/// Makes the bucket's lifecycle rules for this store those of the policy. Reads them, replaces ours, writes them back.
+///
+/// # Errors
+/// [`ErrorKind::Forbidden`] without `s3:GetLifecycleConfiguration` and `s3:PutLifecycleConfiguration`; the others as the
+/// bucket has them. Writing spans does not depend on it.
+pub async fn apply_lifecycle(
+    location: &Location,
+    policy: &RetentionPolicy,
+) -> Result<LifecycleOutcome, StoreError> {
+    let (Backend::S3, Some(bucket)) = (location.backend(), location.bucket()) else {
+        return Ok(LifecycleOutcome::NotS3);
+    };
+    apply_with(&client().await, bucket, location.path.as_ref(), policy).await
+}
+
+/// [`apply_lifecycle`] with a client.
+pub(super) async fn apply_with(
+    client: &Client,
+    bucket: &str,
+    prefix: &str,
+    policy: &RetentionPolicy,
+) -> Result<LifecycleOutcome, StoreError> {
+    let before = current_rules(client, bucket).await?;
+    let after = merged(&before, rules(prefix, policy)?, prefix);
+    if after == before {
+        return Ok(LifecycleOutcome::Unchanged);
+    }
+    let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(after)).build();
+    let configuration = configuration.map_err(internal)?;
+    let put = client.put_bucket_lifecycle_configuration().bucket(bucket);
+    let put = put.lifecycle_configuration(configuration).send().await;
+    put.map_err(|e| of_sdk("cannot set the bucket's lifecycle rules", e))?;
+    Ok(LifecycleOutcome::Updated)
+}
+
+async fn current_rules(client: &Client, bucket: &str) -> Result<Vec<LifecycleRule>, StoreError> {
+    match client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
+        Ok(found) => Ok(found.rules().to_vec()),
+        Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Ok(Vec::new()),
+        Err(error) => Err(of_sdk("cannot read the bucket's lifecycle rules", error)),
+    }
+}
+
+/// Our rules' ids for a prefix begin with this.
+fn id_prefix(prefix: &str) -> String {
+    format!("{ID_PREFIX}{:08x}-", XxHash3_64::oneshot(prefix.as_bytes()) as u32)
+}
+
+/// The rules there are, ours replaced. In the order they had, so that nothing changes where nothing must.
+fn merged(before: &[LifecycleRule], ours: Vec<LifecycleRule>, prefix: &str) -> Vec<LifecycleRule> {
+    let id_prefix = id_prefix(prefix);
+    let is_ours = |rule: &&LifecycleRule| rule.id().is_some_and(|id| id.starts_with(&id_prefix));
+    let others = before.iter().filter(|rule| !is_ours(rule)).cloned();
+    let old: Vec<_> = before.iter().filter(is_ours).collect();
+    let is_same = old.len() == ours.len() && ours.iter().all(|rule| old.contains(&rule));
+    if is_same { before.to_vec() } else { others.chain(ours).collect() }
+}
+
+/// The rules of a policy for the store under `prefix`.
+fn rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, StoreError> {
+    let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(ABORT_UPLOADS_AFTER_DAYS);
+    let everything = LifecycleRuleFilter::builder().prefix(&folder).build();
+    let uploads = LifecycleRule::builder()
+        .id(format!("{}uploads", id_prefix(prefix)))
+        .status(ExpirationStatus::Enabled)
+        .filter(everything)
+        .abort_incomplete_multipart_upload(abort.build());
+    let mut rules = vec![uploads.build().map_err(internal)?];
+    for (class, age) in &policy.ages {
+        let tag = Tag::builder().key(TAG_RETENTION).value(class).build().map_err(internal)?;
+        let both = LifecycleRuleAndOperator::builder().prefix(&folder).tags(tag).build();
+        let days = (*age + MARGIN).as_secs().div_ceil(SECONDS_PER_DAY);
+        let days = i32::try_from(days).unwrap_or(i32::MAX);
+        let rule = LifecycleRule::builder()
+            .id(format!("{}{:08x}", id_prefix(prefix), XxHash3_64::oneshot(class.as_bytes()) as u32))
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().and(both).build())
+            .expiration(LifecycleExpiration::builder().days(days).build());
+        rules.push(rule.build().map_err(internal)?);
+    }
+    Ok(rules)
+}
+
+/// A client from the usual chain: environment, profiles, web identity, instance metadata.
+async fn client() -> Client {
+    let http = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
+    if let Some(endpoint) = s3_endpoint() {
+        loader = loader.endpoint_url(endpoint);
+    }
+    client_of(&loader.load().await)
+}
+
+/// A client with these settings; a custom endpoint is addressed path style, and asked for no more checksums than it must know.
+pub(super) fn client_of(shared: &aws_config::SdkConfig) -> Client {
+    let mut config = aws_sdk_s3::config::Builder::from(shared);
+    if shared.region().is_none() {
+        config = config.region(aws_sdk_s3::config::Region::new(REGION_DEFAULT));
+    }
+    if shared.endpoint_url().is_some() {
+        config = config
+            .force_path_style(true)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    }
+    Client::from_conf(config.build())
+}
+
+fn internal(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::caused(ErrorKind::Internal, "cannot describe lifecycle rules", error)
+}
+
+fn of_sdk<E, R>(what: &str, error: SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let (kind, why) = match error.code() {
+        Some("NoSuchBucket") => (ErrorKind::BucketMissing, "the bucket is not there".to_owned()),
+        Some("AccessDenied" | "AllAccessDisabled") => (
+            ErrorKind::Forbidden,
+            "the credentials need s3:GetLifecycleConfiguration and s3:PutLifecycleConfiguration".to_owned(),
+        ),
+        Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken") => {
+            (ErrorKind::Unauthenticated, "the credentials are not valid, or have expired".to_owned())
+        }
+        Some("NotImplemented" | "MethodNotAllowed") => {
+            (ErrorKind::Configuration, "this store has no lifecycle rules".to_owned())
+        }
+        _ => (ErrorKind::Transient, DisplayErrorContext(&error).to_string()),
+    };
+    StoreError::caused(kind, format!("{what}: {why}"), error)
+}
+
+#[cfg(test)]
+mod tests;

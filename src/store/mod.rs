@@ -6,6 +6,7 @@ mod backends;
 mod error;
 mod lifecycle;
 pub mod read;
+mod retention;
 pub mod schema;
 mod table;
 mod values;
@@ -14,9 +15,14 @@ mod writer;
 
 pub use backends::{Backend, Location};
 pub use error::{ErrorKind, StoreError};
+pub use lifecycle::{LifecycleOutcome, TAG_RETENTION, apply_lifecycle};
 pub use read::{
-    FullSpan, Projection, Reader, ReaderConfig, ResourceInfo, ScanHint, ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow,
-    Wanted,
+    AttributeScope, FullSpan, HintValue, Kept, Projection, Reader, ReaderConfig, ResourceInfo, ScanHint,
+    ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow, TracesRequest, Wanted,
 };
+pub use retention::{Expired, RetentionPolicy};
 pub use write::{Store, StoreConfig, Written};
 pub use writer::Records;
+
+#[cfg(test)]
+mod tests;

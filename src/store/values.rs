@@ -180,7 +180,11 @@ pub(super) fn read_text(key: &str, text: Option<&str>, kind: AttributeType) -> O
         AttributeType::Bytes => Some(Some(OtlpValue::BytesValue(BASE64.decode(text?).ok()?))),
         AttributeType::Json => Some(any_of_json(&serde_json::from_str(text?).ok()?)?.value),
     };
-    Some(KeyValue { key: key.to_owned(), value: value.map(|value| AnyValue { value }), ..KeyValue::default() })
+    Some(KeyValue {
+        key: key.to_owned(),
+        value: value.map(|value| AnyValue { value }),
+        ..KeyValue::default()
+    })
 }
 
 fn any_of_json(json: &Json) -> Option<AnyValue> {
@@ -194,10 +198,12 @@ fn any_of_json(json: &Json) -> Option<AnyValue> {
             number => number.as_f64()?,
         }),
         "bytesValue" => OtlpValue::BytesValue(BASE64.decode(value.as_str()?).ok()?),
-        "arrayValue" => OtlpValue::ArrayValue(ArrayValue { values: items(value)?.map(any_of_json).collect::<Option<_>>()? }),
-        "kvlistValue" => {
-            OtlpValue::KvlistValue(KeyValueList { values: items(value)?.map(entry_of_json).collect::<Option<_>>()? })
-        }
+        "arrayValue" => OtlpValue::ArrayValue(ArrayValue {
+            values: items(value)?.map(any_of_json).collect::<Option<_>>()?,
+        }),
+        "kvlistValue" => OtlpValue::KvlistValue(KeyValueList {
+            values: items(value)?.map(entry_of_json).collect::<Option<_>>()?,
+        }),
         _ => return None,
     };
     Some(AnyValue { value: Some(value) })

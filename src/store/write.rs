@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{PutMode, PutOptions, TagSet};
 use parking_lot::Mutex;
 
 use super::backends::{Backend, Location};
 use super::error::StoreError;
 use super::lifecycle::TAG_RETENTION;
+use super::retention::RetentionPolicy;
 use super::schema::TableKind;
 use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name};
 use super::writer::{NewFile, NewFiles, Records, encode};
@@ -30,6 +31,10 @@ pub struct StoreConfig {
     pub checkpoint_every: u64,
     /// How long the table's log is kept below its newest checkpoint, so that readers of older versions can finish.
     pub keep_log: Duration,
+    /// How long files that left a table stay on the store, for readers of the version before.
+    pub grace: Duration,
+    /// How old an object must be that no table ever named, to be swept.
+    pub orphan_age: Duration,
     /// Tag objects with their retention class, which the bucket's lifecycle rules go by. Only done on S3.
     pub tag_objects: bool,
 }
@@ -42,6 +47,8 @@ impl StoreConfig {
             app_id: app_id.into(),
             checkpoint_every: 20,
             keep_log: Duration::from_secs(2 * 86_400),
+            grace: RetentionPolicy::GRACE_DEFAULT,
+            orphan_age: RetentionPolicy::ORPHAN_AGE_DEFAULT,
             tag_objects: true,
         }
     }
@@ -89,8 +96,8 @@ impl Store {
         &self.config.location
     }
 
-    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+    pub(super) fn config(&self) -> &StoreConfig {
+        &self.config
     }
 
     /// Writes a batch: for each tenant its spans, then its traces. Doing it again, whole or after a crash half-way, adds
@@ -172,7 +179,8 @@ impl Store {
 
     async fn commit(&self, table: &Arc<Table>, batch: u64, files: &[NewFile]) -> Result<(), StoreError> {
         let name = file_name(&self.config.app_id, batch);
-        let uploads = futures::stream::iter(files).map(|file| self.upload(table, file, &name));
+        let uploads = files.iter().map(|file| self.upload(table, file, &name).boxed()).collect::<Vec<_>>();
+        let uploads = futures::stream::iter(uploads);
         let appends: Vec<Append> = uploads.buffered(UPLOADS_AT_ONCE).try_collect().await?;
         let (of_task, app_id) = (Arc::clone(table), self.config.app_id.clone());
         let now = self.clock.now_unix_nano();

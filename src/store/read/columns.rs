@@ -21,7 +21,8 @@ pub(super) fn text_at(column: Option<&StringArray>, row: usize) -> Option<&str> 
 
 /// A number's bits in a column of longs; 0 where there is none.
 pub(super) fn long_at(batch: &RecordBatch, name: &str, row: usize) -> i64 {
-    let column = batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<arrow_array::types::Int64Type>());
+    let column =
+        batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<arrow_array::types::Int64Type>());
     column.filter(|c| c.is_valid(row)).map_or(0, |c| c.value(row))
 }
 

@@ -41,7 +41,9 @@ fn column_predicate(schema: &SchemaDescriptor, test: ColumnTest) -> Option<Predi
         let array = batch.column(0);
         let matches: BooleanArray = match &test {
             ColumnTest::TextIn(_, values) => match array.as_string_opt::<i32>() {
-                Some(texts) => texts.iter().map(|text| Some(text.is_some_and(|t| is_among(values, t)))).collect(),
+                Some(texts) => {
+                    texts.iter().map(|text| Some(text.is_some_and(|t| is_among(values, t)))).collect()
+                }
                 None => all(batch.num_rows()),
             },
             ColumnTest::LongIn(_, min, max) => match longs(array) {
@@ -86,7 +88,9 @@ fn map_predicate(schema: &SchemaDescriptor, hint: &ScanHint) -> Option<Predicate
     let evaluate = move |batch: RecordBatch| {
         let maps = || batch.columns().iter().filter_map(|c| c.as_map_opt());
         let raws = || batch.columns().iter().filter_map(|c| c.as_binary_opt::<i32>());
-        let holds = |map: &MapArray, row: usize| find_value(map, row, &key).is_some_and(|t| texts.iter().any(|x| x == t));
+        let holds = |map: &MapArray, row: usize| {
+            find_value(map, row, &key).is_some_and(|t| texts.iter().any(|x| x == t))
+        };
         // What the map cannot hold is in the raw column: such rows come along, to be looked at in full.
         let matches = |row: usize| raws().any(|r| r.is_valid(row)) || maps().any(|m| holds(m, row));
         Ok((0..batch.num_rows()).map(|row| Some(matches(row))).collect())

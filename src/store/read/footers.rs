@@ -20,7 +20,8 @@ impl Footer {
     fn bytes(&self) -> usize {
         let metadata = self.metadata.metadata();
         let filters = metadata.row_groups().iter().flat_map(|g| g.columns());
-        let filters = filters.filter_map(|c| c.bloom_filter_length()).map(|l| usize::try_from(l).unwrap_or(0));
+        let filters =
+            filters.filter_map(|c| c.bloom_filter_length()).map(|l| usize::try_from(l).unwrap_or(0));
         metadata.memory_size() + filters.sum::<usize>()
     }
 }

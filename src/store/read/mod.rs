@@ -18,6 +18,7 @@ pub use rows::{ScanValue, SpanRows};
 pub use trace_row::TraceRow;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,19 +67,35 @@ struct Inner {
     engine: OnceLock<Arc<Engine>>,
     tables: Mutex<HashMap<(Tenant, TableKind), Arc<CachedTable>>>,
     footers: Arc<Footers>,
+    /// Lists of files from an earlier epoch are asked for again.
+    epoch: AtomicU64,
 }
 
 struct CachedTable {
     table: Arc<Table>,
-    /// The list of files, and when it was asked for.
-    listing: tokio::sync::Mutex<Option<(Duration, Listing)>>,
+    listing: tokio::sync::Mutex<Option<Seen>>,
+}
+
+/// A list of files, and when it was asked for.
+struct Seen {
+    at: Duration,
+    epoch: u64,
+    listing: Listing,
 }
 
 impl Reader {
     /// A reader of the store at `location`. Touches nothing yet.
     pub fn new(location: Location, clock: Arc<dyn Clock>, config: ReaderConfig) -> Self {
         let footers = Arc::new(Footers::new(config.footer_cache_bytes));
-        let inner = Inner { location, clock, config, engine: OnceLock::new(), tables: Mutex::default(), footers };
+        let inner = Inner {
+            location,
+            clock,
+            config,
+            engine: OnceLock::new(),
+            tables: Mutex::default(),
+            footers,
+            epoch: AtomicU64::new(0),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -95,7 +112,8 @@ impl Reader {
             async move {
                 let open = reader.open(file).await?;
                 let row_groups = open.row_groups_with_trace(&id).await?;
-                let scan = FileScan { start_unix_nano: 0..u64::MAX, projection: &Projection::All, hints: &hints };
+                let scan =
+                    FileScan { start_unix_nano: 0..u64::MAX, projection: &Projection::All, hints: &hints };
                 let batches = open.scan_row_groups(row_groups, &scan)?;
                 batches.map(|rows| rows?.full_spans()).try_concat().await
             }
@@ -125,7 +143,8 @@ impl Reader {
             let (reader, request) = (reader.clone(), Arc::clone(&request));
             async move {
                 let start_unix_nano = request.start_unix_nano.clone();
-                let scan = FileScan { start_unix_nano, projection: &request.projection, hints: &request.hints };
+                let scan =
+                    FileScan { start_unix_nano, projection: &request.projection, hints: &request.hints };
                 reader.open(file).await?.scan(&scan)
             }
         });
@@ -157,14 +176,9 @@ impl Reader {
         Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
     }
 
-    /// Forgets the lists of files, so that the next question sees what was committed before it.
-    pub async fn refresh(&self) {
-        let tables: Vec<_> = self.inner.tables.lock().values().cloned().collect();
-        for table in tables {
-            if let Some((asked, _)) = table.listing.lock().await.as_mut() {
-                *asked = Duration::ZERO;
-            }
-        }
+    /// Forgets which versions of the tables were seen, so that the next question sees what was committed before it.
+    pub fn forget_versions(&self) {
+        self.inner.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// The live files of a table that `wanted` accepts, the newest spans first.
@@ -176,23 +190,22 @@ impl Reader {
     ) -> Result<Vec<DataFile>, StoreError> {
         let listing = self.listing(tenant, kind).await?;
         let mut files: Vec<_> = listing.files.iter().filter(|f| wanted(f)).cloned().collect();
-        files.sort_by(|a, b| {
-            (b.start_max_unix_nano, &a.in_log).cmp(&(a.start_max_unix_nano, &b.in_log))
-        });
+        files.sort_by(|a, b| (b.start_max_unix_nano, &a.in_log).cmp(&(a.start_max_unix_nano, &b.in_log)));
         Ok(files)
     }
 
     async fn listing(&self, tenant: &Tenant, kind: TableKind) -> Result<Listing, StoreError> {
         let cached = self.cached_table(tenant, kind)?;
         let mut listing = cached.listing.lock().await;
+        let epoch = self.inner.epoch.load(Ordering::Acquire);
         let now = self.inner.clock.monotonic();
-        let is_fresh = |asked: &Duration| {
-            *asked != Duration::ZERO && now.saturating_sub(*asked) < self.inner.config.refresh_after
+        let is_fresh = |seen: &Seen| {
+            seen.epoch == epoch && now.saturating_sub(seen.at) < self.inner.config.refresh_after
         };
-        if let Some((_, known)) = listing.as_ref().filter(|(asked, _)| is_fresh(asked)) {
-            return Ok(known.clone());
+        if let Some(seen) = listing.as_ref().filter(|seen| is_fresh(seen)) {
+            return Ok(seen.listing.clone());
         }
-        let before = listing.as_ref().map(|(_, known)| known.clone());
+        let before = listing.as_ref().map(|seen| seen.listing.clone());
         let table = Arc::clone(&cached.table);
         let after = blocking(move || match (table.refresh()?, before) {
             (Some(snapshot), Some(before)) => table.list_from(&snapshot, &before),
@@ -200,7 +213,7 @@ impl Reader {
             (None, _) => Ok(Listing::default()),
         });
         let after = after.await?;
-        *listing = Some((now.max(Duration::from_nanos(1)), after.clone()));
+        *listing = Some(Seen { at: now, epoch, listing: after.clone() });
         Ok(after)
     }
 

@@ -29,9 +29,11 @@ fn may_match_hint(file: &DataFile, hint: &ScanHint) -> bool {
     match hint {
         ScanHint::MinDurationNano(min) => file.duration_max_nano >= *min,
         ScanHint::TraceIds(ids) => ids.iter().any(|id| may_hold_trace(file, &id.to_string())),
-        ScanHint::AttributeEquals { scope: AttributeScope::Resource, key, value: HintValue::Str(service) }
-            if key == "service.name" =>
-        {
+        ScanHint::AttributeEquals {
+            scope: AttributeScope::Resource,
+            key,
+            value: HintValue::Str(service),
+        } if key == "service.name" => {
             let above = file.service_min.as_ref().is_none_or(|min| min <= service);
             above && file.service_max.as_ref().is_none_or(|max| service <= max)
         }
@@ -76,7 +78,9 @@ pub(super) fn column_test(hint: &ScanHint) -> Option<ColumnTest> {
 
 fn typed_test(known: &'static WellKnown, value: &HintValue) -> Option<ColumnTest> {
     match (known.kind, value) {
-        (ColumnType::Text, HintValue::Str(text)) => Some(ColumnTest::TextIn(known.column, vec![text.clone()])),
+        (ColumnType::Text, HintValue::Str(text)) => {
+            Some(ColumnTest::TextIn(known.column, vec![text.clone()]))
+        }
         (ColumnType::Long, HintValue::Int(value)) => Some(ColumnTest::LongIn(known.column, *value, *value)),
         _ => None,
     }

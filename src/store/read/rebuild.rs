@@ -180,7 +180,12 @@ impl<'a> Columns<'a> {
         u32::try_from(self.long(name, row)).unwrap_or(u32::MAX)
     }
 
-    fn full_span(&self, row: usize, retention: &Arc<str>, shared: &mut Shared) -> Result<FullSpan, StoreError> {
+    fn full_span(
+        &self,
+        row: usize,
+        retention: &Arc<str>,
+        shared: &mut Shared,
+    ) -> Result<FullSpan, StoreError> {
         let doubles = self.batch.column_by_name("adjusted_count");
         let doubles = doubles.and_then(|c| c.as_primitive_opt::<arrow_array::types::Float64Type>());
         Ok(FullSpan {

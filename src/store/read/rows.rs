@@ -153,7 +153,11 @@ impl SpanRows {
     /// Why the span was kept; `None` unless `rule` and `rules_version` were asked for.
     pub fn kept(&self, row: usize) -> Option<Kept> {
         let rules_version = u32::try_from(self.long("rules_version", row)?).ok()?;
-        Some(Kept { rule: self.text("rule", row)?.into(), rules_version, retention: Arc::clone(&self.retention) })
+        Some(Kept {
+            rule: self.text("rule", row)?.into(),
+            rules_version,
+            retention: Arc::clone(&self.retention),
+        })
     }
 
     /// All spans as OTLP has them. Needs [`crate::store::Projection::All`].

@@ -44,7 +44,8 @@ impl TracesRequest {
     }
 
     fn wants(&self, row: &TraceRow) -> bool {
-        let of_service = self.service.as_ref().is_none_or(|s| row.services.iter().any(|service| service == s));
+        let of_service =
+            self.service.as_ref().is_none_or(|s| row.services.iter().any(|service| service == s));
         of_service && (!self.with_errors || row.error_count > 0)
     }
 }

@@ -6,8 +6,8 @@
 
 mod well_known;
 
-pub use well_known::{WELL_KNOWN, WellKnown, WellKnownScope, well_known};
 pub(super) use well_known::position;
+pub use well_known::{WELL_KNOWN, WellKnown, WellKnownScope, well_known};
 
 use std::sync::{Arc, LazyLock};
 
@@ -301,7 +301,9 @@ fn delta_type(kind: ColumnType) -> Value {
         Binary => json!("binary"),
         Timestamp => json!("timestamp"),
         Date => json!("date"),
-        Map => json!({ "type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true }),
+        Map => {
+            json!({ "type": "map", "keyType": "string", "valueType": "string", "valueContainsNull": true })
+        }
         TextList => json!({ "type": "array", "elementType": "string", "containsNull": false }),
         Structs(columns) => {
             let fields: Vec<_> = columns.iter().map(delta_field).collect();

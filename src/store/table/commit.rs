@@ -55,7 +55,8 @@ impl Table {
         app_id: &str,
     ) -> Result<Option<u64>, StoreError> {
         let version = snapshot.get_app_id_version(app_id, self.engine.as_ref());
-        let version = version.map_err(|e| StoreError::of_kernel("cannot read the table's transactions", e))?;
+        let version =
+            version.map_err(|e| StoreError::of_kernel("cannot read the table's transactions", e))?;
         Ok(version.and_then(|v| u64::try_from(v).ok()))
     }
 
@@ -155,7 +156,8 @@ fn narrowed(
 ) -> Result<Option<(FilteredEngineData, u64)>, StoreError> {
     let (rows, selected) = columns_of(batch)?;
     let paths = rows.column_by_name("path").and_then(|c| c.as_string_opt::<i32>()).cloned();
-    let paths = paths.ok_or_else(|| StoreError::new(ErrorKind::Internal, "the table library gave no path"))?;
+    let paths =
+        paths.ok_or_else(|| StoreError::new(ErrorKind::Internal, "the table library gave no path"))?;
     let is_victim = |row: usize| {
         let live = selected.get(row).copied().unwrap_or(true) && !paths.is_null(row);
         live && victims.contains(paths.value(row))
@@ -193,7 +195,9 @@ fn add_rows(files: &[Append], now_unix_nano: u64) -> Result<RecordBatch, ArrowEr
         ("modificationTime", Arc::new(times), false),
         ("stats", arrow_select::concat::concat(&statistics)?, true),
     ];
-    let field = |(name, array, nullable): &(&str, ArrayRef, bool)| Field::new(*name, array.data_type().clone(), *nullable);
+    let field = |(name, array, nullable): &(&str, ArrayRef, bool)| {
+        Field::new(*name, array.data_type().clone(), *nullable)
+    };
     let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
     RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|(_, array, _)| array).collect())
 }

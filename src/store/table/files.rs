@@ -148,7 +148,8 @@ impl Table {
             trace_id_min: text("minValues", "trace_id"),
             trace_id_max: text("maxValues", "trace_id"),
             start_min_unix_nano: start("minValues").unwrap_or(0),
-            start_max_unix_nano: start("maxValues").map_or(u64::MAX, |s| s.saturating_add(NANOS_PER_MILLI - 1)),
+            start_max_unix_nano: start("maxValues")
+                .map_or(u64::MAX, |s| s.saturating_add(NANOS_PER_MILLI - 1)),
             duration_max_nano: longest.filter(|d| *d < i64::MAX as u64).unwrap_or(u64::MAX),
             service_min: text("minValues", "service_name"),
             service_max: text("maxValues", "service_name"),

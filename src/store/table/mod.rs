@@ -8,6 +8,7 @@ mod create;
 mod files;
 mod paths;
 
+pub(super) use cleanup::horizon_ms;
 pub(super) use commit::{Append, Appended};
 pub(super) use files::{DataFile, Listing};
 pub(super) use paths::{PartitionKey, file_name};
@@ -37,15 +38,27 @@ pub(super) type Engine = DefaultEngine<TokioMultiThreadExecutor>;
 /// # Errors
 /// [`ErrorKind::Internal`] outside of a tokio runtime.
 pub(super) fn engine(objects: &Arc<dyn ObjectStore>) -> Result<Arc<Engine>, StoreError> {
-    let internal = |e: String| StoreError::new(ErrorKind::Internal, format!("cannot start the table library: {e}"));
+    let internal =
+        |e: String| StoreError::new(ErrorKind::Internal, format!("cannot start the table library: {e}"));
     let handle = tokio::runtime::Handle::try_current().map_err(|e| internal(e.to_string()))?;
     let executor = match handle.runtime_flavor() {
-        tokio::runtime::RuntimeFlavor::MultiThread => TokioMultiThreadExecutor::new(handle),
-        // A runtime of one thread would wait for itself.
-        _ => TokioMultiThreadExecutor::new_owned_runtime(Some(1), None).map_err(|e| internal(e.to_string()))?,
+        tokio::runtime::RuntimeFlavor::MultiThread => Arc::new(TokioMultiThreadExecutor::new(handle)),
+        _ => own_executor().map_err(|e| internal(e.to_string()))?,
     };
-    let builder = DefaultEngineBuilder::new(Arc::clone(objects)).with_task_executor(Arc::new(executor));
-    Ok(Arc::new(builder.build()))
+    Ok(Arc::new(DefaultEngineBuilder::new(Arc::clone(objects)).with_task_executor(executor).build()))
+}
+
+/// A runtime of the library's own, where the caller's has one thread only and would wait for itself. It lives as long as the
+/// process, because a runtime must not be dropped inside of another.
+fn own_executor() -> Result<Arc<TokioMultiThreadExecutor>, KernelError> {
+    static OWN: Mutex<Option<Arc<TokioMultiThreadExecutor>>> = Mutex::new(None);
+    let mut own = OWN.lock();
+    if let Some(executor) = own.as_ref() {
+        return Ok(Arc::clone(executor));
+    }
+    let executor = Arc::new(TokioMultiThreadExecutor::new_owned_runtime(Some(1), None)?);
+    *own = Some(Arc::clone(&executor));
+    Ok(executor)
 }
 
 /// Runs blocking work off the async threads.
@@ -54,7 +67,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(StoreError::caused(ErrorKind::Internal, "work on the table panicked or was cancelled", error)),
+        Err(error) => {
+            Err(StoreError::caused(ErrorKind::Internal, "work on the table panicked or was cancelled", error))
+        }
     }
 }
 
@@ -88,31 +103,26 @@ impl Table {
 
     /// The newest state of the table, `None` if there is no table. Blocks.
     pub(super) fn refresh(&self) -> Result<Option<SnapshotRef>, StoreError> {
-        let before = self.latest.lock().clone();
-        let built = match before {
-            Some(snapshot) => Snapshot::builder_from(snapshot).build(self.engine.as_ref()),
-            None => Snapshot::builder_for(self.url.as_str()).build(self.engine.as_ref()),
+        let known = self.latest.lock().clone();
+        let engine = self.engine.as_ref();
+        // What the known state was built on may be gone from the log by another's clean-up: then all of it is read.
+        let built = match known.map(|snapshot| Snapshot::builder_from(snapshot).build(engine)) {
+            Some(Ok(snapshot)) => Ok(snapshot),
+            _ => Snapshot::builder_for(self.url.as_str()).build(engine),
         };
         match built {
             Ok(snapshot) => {
                 *self.latest.lock() = Some(Arc::clone(&snapshot));
                 Ok(Some(snapshot))
             }
-            Err(error) if is_no_table(&error) => {
-                self.forget();
-                Ok(None)
-            }
             Err(error) => {
-                // Another's clean-up may have cut what the old state was built on: the next call starts afresh.
-                self.forget();
+                *self.latest.lock() = None;
+                if is_no_table(&error) {
+                    return Ok(None);
+                }
                 Err(StoreError::of_kernel(&format!("cannot read the table {}", self.url), error))
             }
         }
-    }
-
-    /// Forgets what is known of the table.
-    fn forget(&self) {
-        *self.latest.lock() = None;
     }
 
     fn log_path(&self) -> Path {
@@ -123,7 +133,8 @@ impl Table {
 fn is_no_table(error: &KernelError) -> bool {
     match error {
         KernelError::Backtraced { source, .. } => is_no_table(source),
-        KernelError::EmptyLog => true,
+        // The second: a local folder that is not there.
+        KernelError::EmptyLog | KernelError::InvalidTableLocation(_) => true,
         _ => false,
     }
 }

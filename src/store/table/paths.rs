@@ -63,7 +63,8 @@ pub(super) fn in_log(object: &str) -> String {
 
 /// The object of a path from the table's log.
 pub(super) fn object_of_log(table: &Path, in_log: &str) -> Result<Path, StoreError> {
-    let foreign = || StoreError::new(ErrorKind::Table, format!("the table names a file outside of it: {in_log}"));
+    let foreign =
+        || StoreError::new(ErrorKind::Table, format!("the table names a file outside of it: {in_log}"));
     if in_log.contains("://") || in_log.starts_with('/') {
         return Err(foreign());
     }

@@ -109,7 +109,11 @@ fn properties(table: TableKind, traces: usize) -> Result<WriterProperties, Store
         .set_column_statistics_enabled(trace_id.clone(), EnabledStatistics::Page)
         .set_column_statistics_enabled(ColumnPath::from("start_time"), EnabledStatistics::Page)
         .set_column_statistics_enabled(ColumnPath::from("duration_nano"), EnabledStatistics::Page)
-        .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]))
+        .set_sorting_columns(Some(vec![SortingColumn {
+            column_idx: 0,
+            descending: false,
+            nulls_first: false,
+        }]))
         .set_bloom_filter_for_dictionary_encoded_chunks(true)
         .set_column_bloom_filter_enabled(trace_id.clone(), true)
         .set_column_bloom_filter_fpp(trace_id.clone(), BLOOM_FALSE_POSITIVES)

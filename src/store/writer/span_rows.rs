@@ -35,7 +35,9 @@ impl TypedColumn {
             (Self::Text(column), _) => column.append_null(),
             (Self::Long(column), AnyView::Int(value)) => column.append_value(value),
             // TraceQL's 200 is also 200.0.
-            (Self::Long(column), AnyView::Double(value)) if value.fract() == 0.0 && value.abs() < EXACT_MAX => {
+            (Self::Long(column), AnyView::Double(value))
+                if value.fract() == 0.0 && value.abs() < EXACT_MAX =>
+            {
                 column.append_value(value as i64);
             }
             (Self::Long(column), _) => column.append_null(),
@@ -202,7 +204,11 @@ impl SpanRowsBuilder {
         self.rules_version.append_value(i64::from(verdict.rules_version));
     }
 
-    fn append_attributes(&mut self, span: &SpanView<'_>, resource: &SharedResource) -> Result<(), StoreError> {
+    fn append_attributes(
+        &mut self,
+        span: &SpanView<'_>,
+        resource: &SharedResource,
+    ) -> Result<(), StoreError> {
         let mut typed = [None; WELL_KNOWN.len()];
         let on_each = |key, value| {
             if let Some(at) = position(WellKnownScope::Span, key) {

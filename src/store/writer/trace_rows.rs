@@ -92,7 +92,9 @@ impl TraceRowsBuilder {
         let service = |s: &SpanEntry| gathered.resources[s.resource as usize].service_name();
         self.root_service_name.append_option(root.and_then(service));
         match root {
-            Some(root) => self.root_name.append_value(SpanView::parse(gathered.raw(root)).map_err(wire)?.name),
+            Some(root) => {
+                self.root_name.append_value(SpanView::parse(gathered.raw(root)).map_err(wire)?.name)
+            }
             None => self.root_name.append_null(),
         }
         self.span_count.append_value(spans.len() as i64);

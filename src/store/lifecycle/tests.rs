@@ -1,0 +1,44 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn policy(classes: &[(&str, u64)]) -> RetentionPolicy {
+    let age =
+        |(class, days): &(&str, u64)| ((*class).to_owned(), Duration::from_secs(days * SECONDS_PER_DAY));
+    RetentionPolicy::new(classes.iter().map(age).collect::<BTreeMap<_, _>>())
+}
+
+fn foreign() -> LifecycleRule {
+    let filter = LifecycleRuleFilter::builder().prefix("backups/").build();
+    let expiration = LifecycleExpiration::builder().days(400).build();
+    let rule = LifecycleRule::builder().id("their-backups").status(ExpirationStatus::Enabled);
+    rule.filter(filter).expiration(expiration).build().unwrap()
+}
+
+#[test]
+fn each_class_expires_later_than_the_daemon_would() {
+    let rules = rules("a/b", &policy(&[("default", 3), ("errors", 30)])).unwrap();
+    let days: Vec<_> = rules.iter().filter_map(|r| r.expiration()?.days()).collect();
+    assert_eq!(days, [10, 37]);
+    let filter = rules[1].filter().unwrap().and().unwrap();
+    assert_eq!(filter.prefix(), Some("a/b/"));
+    assert_eq!((filter.tags()[0].key(), filter.tags()[0].value()), (TAG_RETENTION, "default"));
+    assert_eq!(rules[0].abort_incomplete_multipart_upload().unwrap().days_after_initiation(), Some(1));
+}
+
+#[test]
+fn rules_of_others_and_of_other_stores_in_the_bucket_stay() {
+    let of_other_store = rules("other", &policy(&[("default", 1)])).unwrap();
+    let mut before = vec![foreign()];
+    before.extend(of_other_store.clone());
+    let first = merged(&before, rules("a", &policy(&[("default", 3)])).unwrap(), "a");
+    assert_eq!(first[..3], before[..]);
+    assert_eq!(first.len(), 5);
+    let second = merged(&first, rules("a", &policy(&[("default", 3)])).unwrap(), "a");
+    assert_eq!(second, first);
+    let changed = merged(&first, rules("a", &policy(&[("errors", 3), ("slow", 4)])).unwrap(), "a");
+    assert_eq!(changed[..3], before[..]);
+    assert_eq!(changed.len(), 6);
+}

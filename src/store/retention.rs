@@ -1,0 +1,241 @@
+//! Expiry: files whose spans are older than their retention class allows leave the table in a transaction; later, when no
+//! reader can still want them, they are deleted.
+//!
+//! What is due is computed from a time that is passed in, by pure functions, so that a clock that jumps can be seen
+//! through: nothing younger than the class's age *by the file's own spans and partition* goes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use super::error::StoreError;
+use super::lifecycle::{LifecycleOutcome, apply_lifecycle};
+use super::schema::TableKind;
+use super::table::{DataFile, Table, blocking, horizon_ms};
+use super::write::{Store, StoreConfig};
+use crate::runtime::Tenant;
+
+const NANOS_PER_DAY: u128 = 86_400_000_000_000;
+
+/// How long each class of spans is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionPolicy {
+    /// Age by class. Files of a class that is not named stay for ever.
+    pub ages: BTreeMap<String, Duration>,
+    /// How long a file that has left the table stays on the store, for readers of the version before.
+    pub grace: Duration,
+    /// How old a file must be that the table never named (a crash between upload and commit) before it is swept.
+    pub orphan_age: Duration,
+}
+
+impl RetentionPolicy {
+    /// An hour.
+    pub const GRACE_DEFAULT: Duration = Duration::from_secs(3_600);
+    /// A day.
+    pub const ORPHAN_AGE_DEFAULT: Duration = Duration::from_secs(86_400);
+
+    /// These ages, an hour's grace, a day for orphans.
+    pub fn new(ages: BTreeMap<String, Duration>) -> Self {
+        Self { ages, grace: Self::GRACE_DEFAULT, orphan_age: Self::ORPHAN_AGE_DEFAULT }
+    }
+}
+
+/// What an expiry did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Files that left the table.
+    pub files: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects deleted from the store: past their grace, or orphans.
+    pub deleted: u64,
+}
+
+/// Of these files those whose newest span is older than their class's age.
+///
+/// A file's newest span is no later than the end of its day: spans with times that cannot be right are filed under the
+/// day of their receipt, and must not live for ever. The earlier of both bounds counts.
+pub(super) fn due<'a>(
+    files: &'a [DataFile],
+    ages: &BTreeMap<String, Duration>,
+    now_unix_nano: u64,
+) -> Vec<&'a DataFile> {
+    let is_due = |file: &&DataFile| {
+        let Some(age) = ages.get(&*file.retention) else { return false };
+        newest_unix_nano(file) + age.as_nanos() < u128::from(now_unix_nano)
+    };
+    files.iter().filter(is_due).collect()
+}
+
+fn newest_unix_nano(file: &DataFile) -> u128 {
+    let end_of_day = (i128::from(file.day) + 1) * NANOS_PER_DAY as i128;
+    let end_of_day = u128::try_from(end_of_day).unwrap_or(0);
+    let start_of_day = end_of_day.saturating_sub(NANOS_PER_DAY);
+    // A start before the day is one that cannot be right either.
+    u128::from(file.start_max_unix_nano).clamp(start_of_day, end_of_day)
+}
+
+/// Of these objects those that can be deleted: not live, and either out of the table for longer than the grace, or not
+/// known to the log and old.
+pub(super) fn deletable(
+    objects: &[ObjectMeta],
+    live: &HashSet<&Path>,
+    removed_ms: &HashMap<Path, i64>,
+    policy: &RetentionPolicy,
+    now_unix_nano: u64,
+) -> HashSet<Path> {
+    let past_grace = horizon_ms(now_unix_nano, policy.grace);
+    let past_orphan_age = horizon_ms(now_unix_nano, policy.orphan_age.max(policy.grace));
+    let is_deletable = |object: &&ObjectMeta| match removed_ms.get(&object.location) {
+        _ if live.contains(&object.location) => false,
+        Some(removed) => *removed <= past_grace,
+        None => object.last_modified.timestamp_millis() <= past_orphan_age,
+    };
+    objects.iter().filter(is_deletable).map(|o| o.location.clone()).collect()
+}
+
+impl Store {
+    /// Expires every tenant's tables: [`Self::expire_tenant`] with these ages by class, and the configured grace. A tenant that
+    /// fails does not keep the others from it; the first error is given at the end.
+    ///
+    /// # Errors
+    /// As the store has them; what was done stays done, and doing it again is harmless.
+    pub async fn expire(
+        &self,
+        ages: &BTreeMap<String, Duration>,
+        now_unix_nano: u64,
+    ) -> Result<Expired, StoreError> {
+        let policy = self.policy(ages);
+        let mut all = Expired::default();
+        let mut failed = None;
+        for tenant in self.tenants().await? {
+            match self.expire_tenant(&tenant, &policy, now_unix_nano).await {
+                Ok(expired) => all.add(&expired),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(all), Err)
+    }
+
+    /// Makes the bucket's lifecycle rules those of these ages by class: [`apply_lifecycle`].
+    ///
+    /// # Errors
+    /// As the bucket has them; writing spans does not depend on it.
+    pub async fn set_lifecycle(
+        &self,
+        ages: &BTreeMap<String, Duration>,
+    ) -> Result<LifecycleOutcome, StoreError> {
+        apply_lifecycle(self.location(), &self.policy(ages)).await
+    }
+
+    fn policy(&self, ages: &BTreeMap<String, Duration>) -> RetentionPolicy {
+        let StoreConfig { grace, orphan_age, .. } = *self.config();
+        RetentionPolicy { ages: ages.clone(), grace, orphan_age }
+    }
+
+    /// What [`Self::expire_tenant`] would take out of the tables at `now_unix_nano`; nothing changes.
+    ///
+    /// # Errors
+    /// As the store has them.
+    pub async fn expiry_plan(
+        &self,
+        tenant: &Tenant,
+        policy: &RetentionPolicy,
+        now_unix_nano: u64,
+    ) -> Result<Expired, StoreError> {
+        let mut planned = Expired::default();
+        for kind in TableKind::ALL {
+            let files = self.live_files(&self.table(tenant, kind)?).await?;
+            planned.count(&due(&files, &policy.ages, now_unix_nano));
+        }
+        Ok(planned)
+    }
+
+    /// Takes what is due out of the tenant's tables, one transaction a table, and deletes what has been out for longer than
+    /// the grace. `now_unix_nano` is the caller's: it should have seen that time on its clock for a while.
+    ///
+    /// # Errors
+    /// As the store has them; what was done stays done, and doing it again is harmless.
+    pub async fn expire_tenant(
+        &self,
+        tenant: &Tenant,
+        policy: &RetentionPolicy,
+        now_unix_nano: u64,
+    ) -> Result<Expired, StoreError> {
+        let mut expired = Expired::default();
+        for kind in TableKind::ALL {
+            let table = self.table(tenant, kind)?;
+            let files = self.live_files(&table).await?;
+            let victims = due(&files, &policy.ages, now_unix_nano);
+            if !victims.is_empty() {
+                let paths: HashSet<String> = victims.iter().map(|f| f.in_log.clone()).collect();
+                let of_task = Arc::clone(&table);
+                blocking(move || of_task.remove(&paths)).await?;
+                expired.count(&victims);
+            }
+            expired.deleted += self.vacuum(&table, policy, now_unix_nano).await?;
+        }
+        Ok(expired)
+    }
+
+    /// The tenants that have a folder in the store.
+    ///
+    /// # Errors
+    /// As the store has them.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        let location = self.location();
+        let listed = location.objects.list_with_delimiter(Some(&location.path)).await;
+        let listed =
+            listed.map_err(|e| StoreError::of_objects(&format!("cannot list {}", location.url), e))?;
+        Ok(listed.common_prefixes.iter().filter_map(|p| Tenant::new(p.filename()?)).collect())
+    }
+
+    async fn live_files(&self, table: &Arc<Table>) -> Result<Arc<Vec<DataFile>>, StoreError> {
+        let table = Arc::clone(table);
+        blocking(move || match table.refresh()? {
+            Some(snapshot) => Ok(table.list(&snapshot)?.files),
+            None => Ok(Arc::default()),
+        })
+        .await
+    }
+
+    async fn vacuum(
+        &self,
+        table: &Arc<Table>,
+        policy: &RetentionPolicy,
+        now_unix_nano: u64,
+    ) -> Result<u64, StoreError> {
+        // The folder first: what is uploaded and committed after it is not on the list.
+        let objects = table.data_objects().await?;
+        if objects.is_empty() {
+            return Ok(0);
+        }
+        let removed_ms = table.tombstones().await?;
+        let live = self.live_files(table).await?;
+        let live: HashSet<&Path> = live.iter().map(|f| &f.object).collect();
+        table.delete(deletable(&objects, &live, &removed_ms, policy, now_unix_nano)).await
+    }
+}
+
+impl Expired {
+    fn add(&mut self, other: &Self) {
+        self.files += other.files;
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.deleted += other.deleted;
+    }
+
+    fn count(&mut self, files: &[&DataFile]) {
+        self.files += files.len() as u64;
+        self.rows += files.iter().map(|f| f.rows).sum::<u64>();
+        self.bytes += files.iter().map(|f| f.bytes).sum::<u64>();
+    }
+}
+
+#[cfg(test)]
+mod tests;
