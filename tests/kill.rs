@@ -22,7 +22,8 @@ rules:
   - { name: rest, drop: true }
 retention: { default: 3d, errors: 30d }
 "#;
-const CONFIG: &str = "store: { flush: { age: 300ms } }\nlog: { segment: 1MiB }\nquery: { limit_max: 1000000 }\n";
+const CONFIG: &str =
+    "store: { flush: { age: 300ms } }\nlog: { segment: 1MiB }\nquery: { limit_max: 1000000 }\n";
 
 /// What was acknowledged, kept in this process, outside the one that dies: trace number → spans.
 type Ledger = Arc<Mutex<BTreeMap<u64, (Shape, usize)>>>;

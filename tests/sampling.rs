@@ -1,6 +1,6 @@
 //! Which traces are kept, seen from outside: the real daemon, OTLP in, `/api` out.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod support;
 

@@ -29,7 +29,7 @@ pub struct Operators {
 
 impl Operators {
     fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
-        let (sampler, store) = (self.gauges.sampler.lock().clone(), self.gauges.store.lock().clone());
+        let (sampler, store) = (self.gauges.sampler.lock().clone(), *self.gauges.store.lock());
         let (log, rules) = (self.log.stats(), self.rules.get());
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),

@@ -77,7 +77,8 @@ impl Decider {
     fn committed(&mut self, record: Committed<Attachment>) {
         let now = self.clock.monotonic();
         match record.attachment {
-            Attachment::Spans { tenant, notes, .. } => {
+            Attachment::Spans { tenant, notes, request_id } => {
+                tracing::trace!(%request_id, position = %record.position, traces = notes.traces.len(), "in the index");
                 self.sampler.observe(record.position, &tenant, &notes, now, Duration::ZERO);
             }
             Attachment::Verdicts(decided) => {

@@ -27,7 +27,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         LogFormat::Json => logs::LogFormat::Json,
         LogFormat::Text => logs::LogFormat::Text,
     };
-    if let Err(problem) = logs::start(format, &config.observe.level.as_str()) {
+    if let Err(problem) = logs::start(format, config.observe.level.as_str()) {
         return fail(&problem.to_string());
     }
     let runtime =

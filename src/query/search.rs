@@ -128,13 +128,13 @@ impl<'e> Search<'e> {
     /// Candidates that start in the slice, newest first, each trace once, none that was seen.
     async fn candidates(&mut self, slice: Range<u64>) -> Result<(Vec<Candidate>, u64), QueryError> {
         let mut found = Candidates::new(slice.start, self.engine.config.candidates_max);
-        self.from_log(&slice, &mut found).await;
+        self.look_in_log(&slice, &mut found).await;
         for probe in self.probes.clone() {
             match probe.for_traces() {
                 Some(question) => {
-                    self.from_traces(&slice, &probe, question, &mut found).await?;
+                    self.look_in_traces(&slice, &probe, question, &mut found).await?;
                 }
-                None => self.from_spans(&slice, &probe, &mut found).await?,
+                None => self.look_in_spans(&slice, &probe, &mut found).await?,
             }
         }
         let (mut candidates, reached) = found.finish();
@@ -142,7 +142,7 @@ impl<'e> Search<'e> {
         Ok((candidates, reached))
     }
 
-    async fn from_log(&self, slice: &Range<u64>, found: &mut Candidates) {
+    async fn look_in_log(&self, slice: &Range<u64>, found: &mut Candidates) {
         let Some(recent) = &self.engine.recent else { return };
         let filter = LiveFilter {
             tenant: self.tenant.clone(),
@@ -162,7 +162,7 @@ impl<'e> Search<'e> {
         }
     }
 
-    async fn from_traces(
+    async fn look_in_traces(
         &mut self,
         slice: &Range<u64>,
         probe: &Probe,
@@ -203,7 +203,7 @@ impl<'e> Search<'e> {
         whole.1 - whole.0 >= wanted
     }
 
-    async fn from_spans(
+    async fn look_in_spans(
         &self,
         slice: &Range<u64>,
         probe: &Probe,

@@ -19,7 +19,7 @@ fn verdict(rule: &str, threshold: Option<u64>) -> Arc<Verdict> {
 fn decided() -> Vec<Decided> {
     let tenants = [Tenant::default(), Tenant::new("other").unwrap()];
     let verdicts =
-        [verdict("rate", None), verdict("baseline", Some(0xfd70_a000_0000_00)), verdict("debug", Some(0))];
+        [verdict("rate", None), verdict("baseline", Some(0x00fd_70a0_0000_0000)), verdict("debug", Some(0))];
     (0..10u8)
         .map(|n| Decided {
             tenant: tenants[usize::from(n % 2)].clone(),

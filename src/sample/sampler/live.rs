@@ -29,7 +29,7 @@ impl Sampler {
                 && overlaps(filter, trace.start_unix_nano, trace.end_unix_nano)
         });
         found.extend(matching.map(kept));
-        found.sort_by(|a, b| (b.start_unix_nano, b.trace_id).cmp(&(a.start_unix_nano, a.trace_id)));
+        found.sort_by_key(|trace| std::cmp::Reverse((trace.start_unix_nano, trace.trace_id)));
         found.truncate(filter.traces_max);
         found
     }
