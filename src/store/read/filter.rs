@@ -17,6 +17,9 @@ use crate::store::values::write_double;
 
 type Predicate = Box<dyn ArrowPredicate>;
 
+/// How an array begins in a map. TraceQL compares its elements one by one: such rows come along too.
+const ARRAY: &str = "{\"arrayValue\":";
+
 /// The predicates of a scan: single columns first, attribute maps after them.
 pub(super) fn row_filter(schema: &SchemaDescriptor, scan: &FileScan<'_>) -> RowFilter {
     let all_times = scan.start_unix_nano == (0..u64::MAX);
@@ -89,7 +92,7 @@ fn map_predicate(schema: &SchemaDescriptor, hint: &ScanHint) -> Option<Predicate
         let maps = || batch.columns().iter().filter_map(|c| c.as_map_opt());
         let raws = || batch.columns().iter().filter_map(|c| c.as_binary_opt::<i32>());
         let holds = |map: &MapArray, row: usize| {
-            find_value(map, row, &key).is_some_and(|t| texts.iter().any(|x| x == t))
+            find_value(map, row, &key).is_some_and(|t| texts.iter().any(|x| x == t) || t.starts_with(ARRAY))
         };
         // What the map cannot hold is in the raw column: such rows come along, to be looked at in full.
         let matches = |row: usize| raws().any(|r| r.is_valid(row)) || maps().any(|m| holds(m, row));
