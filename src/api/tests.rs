@@ -227,6 +227,6 @@ async fn one_listener_speaks_both_versions_of_http_and_stops_when_told() {
 #[test]
 fn a_query_that_is_too_long_is_refused_before_it_is_parsed() {
     let long = format!("q=%7B%7D{}", "%20".repeat(128 * 1024));
-    let error = Params::parse(Some(&long)).search(20, 1000).unwrap_err();
+    let error = Params::parse(Some(&long)).search(20, 1_000).unwrap_err();
     assert_eq!(error.to_string(), "invalid TraceQL query: it has 131074 bytes, at most 131072 are taken");
 }

@@ -96,7 +96,7 @@ impl Engine {
     /// [`QueryError`] when the table or the log cannot be read; never for what is merely not there.
     pub async fn trace(&self, tenant: &Tenant, trace_id: TraceId) -> Result<Option<FoundTrace>, QueryError> {
         let budget = Budget::new(self.config.bytes_max);
-        let mut found = gather(self, tenant, &[trace_id], None, &budget).await?;
+        let mut found = gather(self, tenant, &[trace_id], None, None, &budget).await?;
         let spans = found.remove(&trace_id).unwrap_or_default();
         let complete = !budget.is_exceeded();
         let trace = AssembledTrace::new(trace_id, spans);

@@ -18,6 +18,9 @@ use crate::wire::TraceId;
 /// Spans by their trace.
 pub type Gathered = HashMap<TraceId, Vec<FullSpan>>;
 
+/// Parts of traces in the log, by their trace.
+pub type LiveParts = HashMap<TraceId, Vec<LiveTrace>>;
+
 /// How many bytes one question may hold. Shared with the threads that read for it.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -44,17 +47,19 @@ impl Budget {
 }
 
 /// Reads traces. The log first, then the table: what moves from one to the other meanwhile is found in the table.
-/// `window` bounds the start times of spans looked for in the table; `None` finds them whenever they were.
+/// `known` is all that the log has, if that was asked already; `window` bounds the start times of spans looked for in the
+/// table, `None` finds them whenever they were.
 /// When the budget is exceeded, what was read until then comes back.
 pub async fn gather(
     engine: &Engine,
     tenant: &Tenant,
     ids: &[TraceId],
+    known: Option<&LiveParts>,
     window: Option<Range<u64>>,
     budget: &Budget,
 ) -> Result<Gathered, QueryError> {
     let from_log = match &engine.recent {
-        Some(recent) => from_log(recent, tenant, ids, budget).await?,
+        Some(recent) => from_log(recent, tenant, ids, known, budget).await?,
         None => Vec::new(),
     };
     // The table's spans come first: of two equal ones, the stored one is answered.
@@ -120,13 +125,16 @@ async fn from_log(
     recent: &Recent,
     tenant: &Tenant,
     ids: &[TraceId],
+    known: Option<&LiveParts>,
     budget: &Budget,
 ) -> Result<Vec<FullSpan>, QueryError> {
     let mut plan: BTreeMap<Position, WantedTraces> = BTreeMap::new();
     for id in ids {
-        for part in recent.traces.live(LiveFilter::trace(tenant.clone(), *id)).await {
-            add_to_plan(&mut plan, part);
-        }
+        let parts = match known {
+            Some(known) => known.get(id).cloned().unwrap_or_default(),
+            None => recent.traces.live(LiveFilter::trace(tenant.clone(), *id)).await,
+        };
+        parts.into_iter().for_each(|part| add_to_plan(&mut plan, part));
     }
     if plan.is_empty() {
         return Ok(Vec::new());

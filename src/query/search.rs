@@ -15,10 +15,10 @@ use super::access::AssembledTrace;
 use super::answer::{Hit, MatchedSpan, SearchResponse, SpanSet};
 use super::engine::{Engine, QueryError, SearchRequest};
 use super::fields;
-use super::gather::{Budget, Gathered, gather};
+use super::gather::{Budget, Gathered, LiveParts, gather};
 use super::prune::{Probe, TracesProbe, probes};
 use crate::runtime::Tenant;
-use crate::sample::LiveFilter;
+use crate::sample::{LiveFilter, LiveTrace};
 use crate::store::ScanRequest;
 use crate::store::read::{Projection, TracesRequest};
 use crate::traceql::{FieldExpr, Matched, MatchedSpanset, eval};
@@ -54,6 +54,8 @@ pub struct Search<'e> {
     best: BTreeMap<Rank, Hit>,
     seen: HashSet<TraceId>,
     parts: HashMap<TraceId, (u64, u64)>,
+    /// All that the log has, asked once; `None` when it has too much for that, and is asked again and again.
+    live: Option<LiveParts>,
     response: SearchResponse,
     deadline: Duration,
 }
@@ -71,6 +73,7 @@ impl<'e> Search<'e> {
             best: BTreeMap::new(),
             seen: HashSet::new(),
             parts: HashMap::new(),
+            live: None,
             response,
             deadline,
         }
@@ -78,6 +81,7 @@ impl<'e> Search<'e> {
 
     /// Runs it.
     pub async fn run(mut self) -> Result<SearchResponse, QueryError> {
+        self.live = self.ask_log().await;
         let floor = self.request.start_unix_nano.saturating_sub(LONGEST_TRACE);
         let mut end = self.request.end_unix_nano;
         let newest = end.min(self.engine.clock.now_unix_nano());
@@ -128,13 +132,13 @@ impl<'e> Search<'e> {
     /// Candidates that start in the slice, newest first, each trace once, none that was seen.
     async fn candidates(&mut self, slice: Range<u64>) -> Result<(Vec<Candidate>, u64), QueryError> {
         let mut found = Candidates::new(slice.start, self.engine.config.candidates_max);
-        self.look_in_log(&slice, &mut found).await;
+        self.add_look_in_log(&slice, &mut found).await;
         for probe in self.probes.clone() {
             match probe.for_traces() {
                 Some(question) => {
-                    self.look_in_traces(&slice, &probe, question, &mut found).await?;
+                    self.add_look_in_traces(&slice, &probe, question, &mut found).await?;
                 }
-                None => self.look_in_spans(&slice, &probe, &mut found).await?,
+                None => self.add_look_in_spans(&slice, &probe, &mut found).await?,
             }
         }
         let (mut candidates, reached) = found.finish();
@@ -142,27 +146,49 @@ impl<'e> Search<'e> {
         Ok((candidates, reached))
     }
 
-    async fn look_in_log(&self, slice: &Range<u64>, found: &mut Candidates) {
-        let Some(recent) = &self.engine.recent else { return };
-        let filter = LiveFilter {
-            tenant: self.tenant.clone(),
-            trace_id: None,
-            start_unix_nano: slice.start,
-            end_unix_nano: slice.end,
-            traces_max: found.max,
+    /// All traces in the log, unless they are too many.
+    async fn ask_log(&self) -> Option<LiveParts> {
+        let traces_max = self.engine.config.candidates_max;
+        let traces = self.live(0..u64::MAX, traces_max).await;
+        if traces.len() >= traces_max {
+            return None;
+        }
+        let mut parts = LiveParts::new();
+        for trace in traces {
+            parts.entry(trace.trace_id).or_default().push(trace);
+        }
+        Some(parts)
+    }
+
+    async fn live(&self, range: Range<u64>, traces_max: usize) -> Vec<LiveTrace> {
+        let Some(recent) = &self.engine.recent else { return Vec::new() };
+        let (start_unix_nano, end_unix_nano) = (range.start, range.end);
+        let tenant = self.tenant.clone();
+        let filter = LiveFilter { tenant, trace_id: None, start_unix_nano, end_unix_nano, traces_max };
+        recent.traces.live(filter).await
+    }
+
+    async fn add_look_in_log(&self, slice: &Range<u64>, found: &mut Candidates) {
+        let mut add = |trace: &LiveTrace| {
+            if slice.contains(&trace.start_unix_nano) {
+                found.add(Candidate { start: trace.start_unix_nano, id: trace.trace_id });
+            }
         };
-        let traces = recent.traces.live(filter).await;
-        if traces.len() >= found.max {
+        if let Some(parts) = &self.live {
+            parts.values().flatten().for_each(add);
+            return;
+        }
+        let traces_max = self.engine.config.candidates_max;
+        let traces = self.live(slice.clone(), traces_max).await;
+        traces.iter().for_each(&mut add);
+        if traces.len() >= traces_max {
             // There may be more: they began no later than the oldest of these.
             let oldest = traces.iter().map(|t| t.start_unix_nano).min().unwrap_or(0);
             found.reached = found.reached.max(oldest.saturating_add(1));
         }
-        for trace in traces.iter().filter(|t| slice.contains(&t.start_unix_nano)) {
-            found.add(Candidate { start: trace.start_unix_nano, id: trace.trace_id });
-        }
     }
 
-    async fn look_in_traces(
+    async fn add_look_in_traces(
         &mut self,
         slice: &Range<u64>,
         probe: &Probe,
@@ -203,7 +229,7 @@ impl<'e> Search<'e> {
         whole.1 - whole.0 >= wanted
     }
 
-    async fn look_in_spans(
+    async fn add_look_in_spans(
         &self,
         slice: &Range<u64>,
         probe: &Probe,
@@ -233,7 +259,9 @@ impl<'e> Search<'e> {
         while let Some(part) = open.pop() {
             let budget = Budget::new(self.engine.config.bytes_max);
             let ids: Vec<TraceId> = part.iter().map(|c| c.id).collect();
-            let traces = gather(self.engine, self.tenant, &ids, Some(window(part)), &budget).await?;
+            let traces =
+                gather(self.engine, self.tenant, &ids, self.live.as_ref(), Some(window(part)), &budget)
+                    .await?;
             if budget.is_exceeded() && part.len() > 1 {
                 let (newer, older) = part.split_at(part.len() / 2);
                 open.extend([older, newer]);

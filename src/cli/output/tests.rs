@@ -257,6 +257,7 @@ fn durations_have_three_digits_and_a_unit() {
     for (nanos, expected) in [
         (0, "0s"),
         (850, "850ns"),
+        (7_700_000, "7.70ms"),
         (1_000, "1µs"),
         (30_100, "30.1µs"),
         (999_499, "999µs"),

@@ -27,8 +27,9 @@ fn significant(nanos: u64, unit_nanos: u64, unit: &str) -> String {
         0
     };
     let number = format!("{value:.decimals$}");
-    let number = if decimals > 0 { number.trim_end_matches('0').trim_end_matches('.') } else { &number };
-    format!("{number}{unit}")
+    // Digits align and say how exact they are; only whole numbers go without.
+    let whole = number.trim_end_matches('0').strip_suffix('.');
+    format!("{}{unit}", whole.unwrap_or(&number))
 }
 
 fn pair(seconds: u64) -> String {
