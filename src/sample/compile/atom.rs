@@ -97,15 +97,15 @@ pub(in crate::sample) struct Tests {
     all: Vec<(u32, Test)>,
     /// What a string cannot answer by being equal to one of `texts`.
     others: Vec<u32>,
-    texts: Vec<(Box<str>, u32)>,
-    table: std::collections::HashMap<Box<str>, Vec<u32>, foldhash::fast::FixedState>,
+    texts: Vec<(Box<[u8]>, u32)>,
+    table: std::collections::HashMap<Box<[u8]>, Vec<u32>, foldhash::fast::FixedState>,
 }
 
 impl Tests {
     /// Adds the atom numbered `atom`.
     pub fn add(&mut self, atom: u32, test: Test) {
         match test.texts() {
-            Some(texts) => self.texts.extend(texts.into_iter().map(|text| (text.into(), atom))),
+            Some(texts) => self.texts.extend(texts.into_iter().map(|text| (text.as_bytes().into(), atom))),
             None => self.others.push(u32::try_from(self.all.len()).unwrap_or(u32::MAX)),
         }
         self.all.push((atom, test));
@@ -122,9 +122,15 @@ impl Tests {
         self.all.is_empty()
     }
 
-    /// Sets the bit of every atom that holds for a string.
+    /// Whether a string answers all by being equal to a text, or not.
     #[inline]
-    pub fn ask_text(&self, text: &str, bits: &mut [u64]) {
+    pub fn is_only_texts(&self) -> bool {
+        self.others.is_empty()
+    }
+
+    /// Sets the bit of every atom that asks for exactly this text.
+    #[inline]
+    pub fn ask_equal(&self, text: &[u8], bits: &mut [u64]) {
         if self.table.is_empty() {
             for (wanted, atom) in &self.texts {
                 if **wanted == *text {
@@ -134,6 +140,12 @@ impl Tests {
         } else if let Some(atoms) = self.table.get(text) {
             atoms.iter().for_each(|atom| set(bits, *atom));
         }
+    }
+
+    /// Sets the bit of every atom that holds for a string.
+    #[inline]
+    pub fn ask_text(&self, text: &str, bits: &mut [u64]) {
+        self.ask_equal(text.as_bytes(), bits);
         if !self.others.is_empty() {
             let values = Values::One(Value::str(text));
             for index in &self.others {

@@ -17,6 +17,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Whether comparing a string with a few texts answers everything that is asked.
+    #[inline]
+    pub fn is_only_texts(&self) -> bool {
+        self.span.is_only_texts() && self.unscoped.is_empty() && self.captures.is_empty()
+    }
+
     /// Adds an atom of `.key`.
     pub fn add_unscoped(&mut self, atom: u32, test: super::atom::Test) {
         self.unscoped.add(atom, test);

@@ -5,6 +5,7 @@ mod atom;
 mod build;
 mod condition;
 mod dnf;
+mod durations;
 mod keys;
 mod program;
 

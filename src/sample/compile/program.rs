@@ -6,9 +6,10 @@
 
 use super::atom::{Field, RootField, Test, Tests, is_set, set};
 use super::build::{Atom, Builder, CaptureField, Output, SpanConjunction};
+use super::durations::Durations;
 use super::keys::{Keys, Slot};
 use crate::sample::notes::{Matches, merge_capture};
-use crate::traceql::{BinaryOp, Kind, Literal, Status, Value, Values, compares};
+use crate::traceql::{BinaryOp, Kind, Literal, Status, Value, compares};
 use crate::wire::{KeyValueView, SpanView, WireError, attributes_of};
 
 const SERVICE_NAME: &str = "service.name";
@@ -25,7 +26,7 @@ pub(in crate::sample) struct Program {
     /// By code: the atoms that hold. Empty where nobody asks.
     status: [Vec<u64>; 3],
     kind: [Vec<u64>; 6],
-    durations_of_spans: Vec<(u32, Test)>,
+    durations_of_spans: Durations,
     name: Tests,
     name_captures: Vec<u32>,
     status_message: Tests,
@@ -72,7 +73,7 @@ impl Program {
             captures: builder.captures.len(),
             status: Default::default(),
             kind: Default::default(),
-            durations_of_spans: Vec::new(),
+            durations_of_spans: Durations::default(),
             name: Tests::default(),
             name_captures: Vec::new(),
             status_message: Tests::default(),
@@ -86,8 +87,9 @@ impl Program {
             durations_of_traces: builder.durations,
         };
         let mut slots = Vec::new();
+        let mut durations = Vec::new();
         for (atom, Atom { field, test }) in (0u32..).zip(builder.atoms) {
-            program.add_atom(atom, field, test, &mut slots);
+            program.add_atom(atom, field, test, &mut slots, &mut durations);
         }
         for (atom, (field, test)) in (0u32..).zip(builder.roots) {
             match field {
@@ -99,10 +101,18 @@ impl Program {
             program.add_capture(capture, field, &mut slots);
         }
         program.keys = Keys::new(slots);
+        program.durations_of_spans = Durations::new(&durations, atom_words);
         program
     }
 
-    fn add_atom(&mut self, atom: u32, field: Field, test: Test, slots: &mut Vec<Slot>) {
+    fn add_atom(
+        &mut self,
+        atom: u32,
+        field: Field,
+        test: Test,
+        slots: &mut Vec<Slot>,
+        durations: &mut Vec<(u32, Test)>,
+    ) {
         let words = self.atom_words;
         match field {
             Field::Name => self.name.add(atom, test),
@@ -115,7 +125,7 @@ impl Program {
                 let value = |code| Value::Kind(Kind::from_otlp(code));
                 answer_ahead(&mut self.kind, words, atom, |code| test.holds(&value(code).into()));
             }
-            Field::Duration => self.durations_of_spans.push((atom, test)),
+            Field::Duration => durations.push((atom, test)),
             Field::Parent => self.parent = Some(atom),
             Field::Span(key) => slot_of(slots, &key).span.add(atom, test),
             Field::Resource(key) => self.resource_slot(&key).tests.add(atom, test),
@@ -171,7 +181,14 @@ impl Program {
         refill(&mut scratch.of_resource, self.atom_words);
         refill(&mut scratch.root_of_resource, self.root_words);
         refill(&mut scratch.captures_of_resource, self.captures);
+        refill(&mut scratch.bits, self.atom_words);
         scratch.service_hash = 0;
+        self.ask_resource(resource, scratch)?;
+        refill(&mut scratch.seen, self.keys.slots.len() / 64 + 1);
+        Ok(())
+    }
+
+    fn ask_resource(&self, resource: &[u8], scratch: &mut Scratch) -> Result<(), WireError> {
         if self.resource.is_empty() && self.root_service.is_empty() && self.root_captures.is_empty() {
             return Ok(());
         }
@@ -205,9 +222,11 @@ impl Program {
     /// Starts a span.
     #[inline]
     pub fn begin_span(&self, scratch: &mut Scratch) {
-        scratch.bits.clone_from(&scratch.of_resource);
-        scratch.captures.clone_from(&scratch.captures_of_resource);
-        refill(&mut scratch.seen, self.keys.slots.len() / 64 + 1);
+        scratch.bits.copy_from_slice(&scratch.of_resource);
+        scratch.seen.fill(0);
+        if self.captures > 0 {
+            scratch.captures.clone_from(&scratch.captures_of_resource);
+        }
     }
 
     /// Asks an attribute of the span: its key, and the whole raw `KeyValue`.
@@ -225,6 +244,12 @@ impl Program {
             return Ok(());
         }
         let slot = &self.keys.slots[index];
+        if let Some(text) = plain_text(raw, &slot.key)
+            && slot.is_only_texts()
+        {
+            slot.span.ask_equal(text, &mut scratch.bits);
+            return Ok(());
+        }
         let value = KeyValueView::parse(raw)?.value;
         slot.span.ask(value, &mut scratch.bits)?;
         // A value that compares with nothing is not there: the resource's stays.
@@ -256,11 +281,7 @@ impl Program {
         if !self.status_message.is_empty() {
             self.status_message.ask_text(view.status_message, bits);
         }
-        if !self.durations_of_spans.is_empty() {
-            let duration = Values::One(Value::duration(view.duration_nano()));
-            let holding = self.durations_of_spans.iter().filter(|(_, test)| test.holds(&duration));
-            holding.for_each(|(atom, _)| set(bits, *atom));
-        }
+        add(bits, self.durations_of_spans.holding(view.duration_nano()));
         let is_root = view.is_root();
         if let (Some(atom), false) = (self.parent, is_root) {
             set(bits, atom);
@@ -454,6 +475,20 @@ fn first_time(seen: &mut [u64], index: usize) -> bool {
 
 fn capture(captures: &[u32], hash: u64, values: &mut [u64]) {
     captures.iter().for_each(|index| values[*index as usize] = hash);
+}
+
+/// The string value of a `KeyValue` written the usual way: the key, then a value that is one string, lengths in a byte each.
+/// UTF-8 is not checked: enough for comparing.
+#[inline]
+fn plain_text<'a>(raw: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    match raw.get(2 + key.len()..)? {
+        [0x12, outer, 0x0a, inner, text @ ..]
+            if usize::from(*inner) == text.len() && *inner < 0x7e && *outer == inner + 2 =>
+        {
+            Some(text)
+        }
+        _ => None,
+    }
 }
 
 /// Never 0, and the lowest bit free.
