@@ -26,22 +26,38 @@ impl BatchPolicy {
     }
 }
 
+/// A batch whose Flush record is on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Planned {
+    id: u64,
+    payload: Vec<u8>,
+    /// The record was refused, and has to be written again.
+    refused: bool,
+}
+
 impl Sampler {
     /// Plans the next batch, one at a time: its id and the payload of its Flush record. `None` while one is under way, or
     /// too little waits. Nothing moves until the record is committed: [`Sampler::apply_flush`].
+    ///
+    /// The table takes an id that it has seen for a batch that it has, so ids must grow even over a restart with a log
+    /// that holds no batch any more. Positions of the log do: each batch is followed by records of its own, so the last
+    /// position applied is beyond every id given before.
     pub fn next_batch(&mut self, now: Duration, policy: BatchPolicy) -> Option<(u64, Vec<u8>)> {
-        if self.planned.is_some() || !self.in_flight.is_empty() {
+        if !self.in_flight.is_empty() {
             return None;
+        }
+        if let Some(planned) = &mut self.planned {
+            return std::mem::take(&mut planned.refused).then(|| (planned.id, planned.payload.clone()));
         }
         let waited = now.saturating_sub(self.kept_since?);
         let bytes: u64 = self.kept.iter().map(|trace| trace.bytes).sum();
         if bytes < policy.bytes && waited < policy.age {
             return None;
         }
-        let id = self.next_batch_id;
-        let plan = self.plan(policy.bytes);
-        self.planned = Some(id);
-        Some((id, encode_flush(id, &plan)))
+        let id = self.next_batch_id.max(self.applied.0);
+        let payload = encode_flush(id, &self.plan(policy.bytes));
+        self.planned = Some(Planned { id, payload: payload.clone(), refused: false });
+        Some((id, payload))
     }
 
     /// The traces at the front of the queue, up to so many bytes, each once with its last place.
@@ -67,9 +83,12 @@ impl Sampler {
         plan
     }
 
-    /// The Flush record of the planned batch could not be written: it will be planned again.
+    /// The Flush record of the planned batch could not be written: [`Sampler::next_batch`] gives it again. The very same:
+    /// a record that was refused may yet be read in replay.
     pub fn flush_refused(&mut self) {
-        self.planned = None;
+        if let Some(planned) = &mut self.planned {
+            planned.refused = true;
+        }
     }
 
     /// A Flush record is committed: the batch that is to be written to the table.
@@ -79,7 +98,10 @@ impl Sampler {
     pub fn apply_flush(&mut self, position: Position, flush: &Flush) -> Arc<Batch> {
         self.applied = self.applied.max(position);
         self.planned = None;
-        self.next_batch_id = self.next_batch_id.max(flush.batch + 1);
+        self.next_batch_id = self.next_batch_id.max(flush.batch.saturating_add(1));
+        if let Some(known) = self.in_flight.get(&flush.batch) {
+            return known.clone();
+        }
         let wanted: HashMap<Key, &Decided, foldhash::fast::RandomState> = flush
             .traces
             .iter()
@@ -168,7 +190,7 @@ impl Sampler {
     /// A Done record is committed: the batch is in the table.
     pub fn apply_done(&mut self, position: Position, id: u64) {
         self.applied = self.applied.max(position);
-        self.next_batch_id = self.next_batch_id.max(id + 1);
+        self.next_batch_id = self.next_batch_id.max(id.saturating_add(1));
         if let Some(batch) = self.in_flight.remove(&id) {
             for trace in &batch.traces {
                 self.needed.let_go(&trace.places);

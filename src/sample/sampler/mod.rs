@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use batches::BatchPolicy;
+use batches::Planned;
 pub use stats::{SamplerStats, Tally};
 
 use super::actions::Limiter;
@@ -76,7 +77,7 @@ pub struct Sampler {
     kept: VecDeque<KeptTrace>,
     kept_since: Option<Duration>,
     /// A batch whose Flush record is on its way to the disk.
-    planned: Option<u64>,
+    planned: Option<Planned>,
     in_flight: BTreeMap<u64, Arc<Batch>>,
     next_batch_id: u64,
     needed: Needed,

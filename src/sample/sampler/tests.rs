@@ -240,15 +240,53 @@ fn a_batch_that_was_under_way_comes_again_under_its_id() {
     world.now += second(3);
     world.decide();
     world.plan();
+    let id_before = world.to_write[0].id;
     world.write();
     world.crash(0);
-    assert_eq!(world.to_write.iter().map(|b| b.id).collect::<Vec<_>>(), [1]);
+    assert_eq!(world.to_write.iter().map(|b| b.id).collect::<Vec<_>>(), [id_before]);
     assert!(!world.plan(), "one batch at a time");
     world.store();
     world.spans(3, true, true);
     world.settle();
-    assert_eq!(world.table.keys().collect::<Vec<_>>(), [&1, &2]);
+    assert_eq!(world.table.len(), 2);
     assert_eq!(world.stored().len(), 2);
+}
+
+#[test]
+fn no_batch_id_comes_again_when_the_log_has_forgotten_all_batches() {
+    let mut world = World::new();
+    world.spans(1, true, true);
+    world.settle();
+    let stored = *world.table.keys().next().unwrap();
+    world.spans(2, false, true);
+    world.settle();
+    // Everything but the last record was released.
+    world.crash(world.log.len() - 1);
+    world.spans(3, true, true);
+    world.settle();
+    assert!(world.table.keys().all(|id| *id >= stored));
+    assert_eq!(world.stored().keys().collect::<Vec<_>>(), [&id(1), &id(3)]);
+}
+
+#[test]
+fn a_flush_that_was_refused_and_is_there_all_the_same_changes_nothing() {
+    let mut world = World::new();
+    world.spans(1, true, true);
+    world.now += second(3);
+    world.decide();
+    let (_, refused) = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
+    world.sampler.flush_refused();
+    world.log.push(Rec::Flush(refused.clone()));
+    world.spans(2, true, true);
+    world.now += second(3);
+    world.decide();
+    let (_, again) = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
+    assert_eq!(again, refused);
+    assert_eq!(world.sampler.next_batch(world.now, AT_ONCE), None, "it is on its way");
+    world.commit(Rec::Flush(again));
+    world.crash(0);
+    world.settle();
+    assert_eq!(world.stored().keys().collect::<Vec<_>>(), [&id(1), &id(2)]);
 }
 
 #[test]
@@ -339,7 +377,9 @@ fn however_it_is_interrupted_every_kept_place_is_stored_once() {
                 14 => drop(world.plan()),
                 15 => drop(world.write()),
                 16..18 => world.store(),
-                _ => world.crash(0),
+                18 => world.crash(0),
+                // What is not needed any more was released with its segment.
+                _ => world.crash(usize::try_from(world.sampler.low_watermark().0).unwrap().saturating_sub(1)),
             }
             // A batch that was written but not marked as done is only found again by a restart.
             if world.to_write.is_empty() && !world.sampler.in_flight.is_empty() {
