@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::put_bucket_lifecycle_configuration::PutBucketLifecycleConfigurationError;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag,
@@ -66,16 +67,37 @@ pub(super) async fn apply_with(
     policy: &RetentionPolicy,
 ) -> Result<LifecycleOutcome, StoreError> {
     let before = current_rules(client, bucket).await?;
-    let after = merged(&before, rules(prefix, policy)?, prefix);
+    let classes = class_rules(prefix, policy)?;
+    let mut all = vec![uploads_rule(prefix)?];
+    all.extend(classes.iter().cloned());
+    match replace(client, bucket, &before, merged(&before, all, prefix)).await {
+        // MinIO takes no rule that only aborts uploads (it sweeps them by itself after a day).
+        Err(error) if is_not_understood(&error) => {
+            replace(client, bucket, &before, merged(&before, classes, prefix)).await
+        }
+        done => done,
+    }
+    .map_err(|e| of_sdk("cannot set the bucket's lifecycle rules", e))
+}
+
+async fn replace(
+    client: &Client,
+    bucket: &str,
+    before: &[LifecycleRule],
+    after: Vec<LifecycleRule>,
+) -> Result<LifecycleOutcome, SdkError<PutBucketLifecycleConfigurationError>> {
     if after == before {
         return Ok(LifecycleOutcome::Unchanged);
     }
     let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(after)).build();
-    let configuration = configuration.map_err(internal)?;
+    let configuration = configuration.map_err(SdkError::construction_failure)?;
     let put = client.put_bucket_lifecycle_configuration().bucket(bucket);
-    let put = put.lifecycle_configuration(configuration).send().await;
-    put.map_err(|e| of_sdk("cannot set the bucket's lifecycle rules", e))?;
+    put.lifecycle_configuration(configuration).send().await?;
     Ok(LifecycleOutcome::Updated)
+}
+
+fn is_not_understood<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    matches!(error.code(), Some("InvalidArgument" | "MalformedXML" | "InvalidRequest" | "NotImplemented"))
 }
 
 async fn current_rules(client: &Client, bucket: &str) -> Result<Vec<LifecycleRule>, StoreError> {
@@ -101,20 +123,27 @@ fn merged(before: &[LifecycleRule], ours: Vec<LifecycleRule>, prefix: &str) -> V
     if is_same { before.to_vec() } else { others.chain(ours).collect() }
 }
 
-/// The rules of a policy for the store under `prefix`.
-fn rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, StoreError> {
-    let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+/// The folder of the store under `prefix`, as filters want it.
+fn folder(prefix: &str) -> String {
+    if prefix.is_empty() { String::new() } else { format!("{prefix}/") }
+}
+
+/// Aborts multipart uploads that were cut off. S3 takes no tags beside that, so it is a rule of its own.
+fn uploads_rule(prefix: &str) -> Result<LifecycleRule, StoreError> {
     let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(ABORT_UPLOADS_AFTER_DAYS);
-    let everything = LifecycleRuleFilter::builder().prefix(&folder).build();
-    let uploads = LifecycleRule::builder()
+    let rule = LifecycleRule::builder()
         .id(format!("{}uploads", id_prefix(prefix)))
         .status(ExpirationStatus::Enabled)
-        .filter(everything)
+        .filter(LifecycleRuleFilter::builder().prefix(folder(prefix)).build())
         .abort_incomplete_multipart_upload(abort.build());
-    let mut rules = vec![uploads.build().map_err(internal)?];
-    for (class, age) in &policy.ages {
+    rule.build().map_err(internal)
+}
+
+/// A rule for each class of a policy.
+fn class_rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, StoreError> {
+    let rule = |(class, age): (&String, &Duration)| {
         let tag = Tag::builder().key(TAG_RETENTION).value(class).build().map_err(internal)?;
-        let both = LifecycleRuleAndOperator::builder().prefix(&folder).tags(tag).build();
+        let both = LifecycleRuleAndOperator::builder().prefix(folder(prefix)).tags(tag).build();
         let days = (*age + MARGIN).as_secs().div_ceil(SECONDS_PER_DAY);
         let days = i32::try_from(days).unwrap_or(i32::MAX);
         let rule = LifecycleRule::builder()
@@ -122,9 +151,9 @@ fn rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, S
             .status(ExpirationStatus::Enabled)
             .filter(LifecycleRuleFilter::builder().and(both).build())
             .expiration(LifecycleExpiration::builder().days(days).build());
-        rules.push(rule.build().map_err(internal)?);
-    }
-    Ok(rules)
+        rule.build().map_err(internal)
+    };
+    policy.ages.iter().map(rule).collect()
 }
 
 /// A client from the usual chain: environment, profiles, web identity, instance metadata.
@@ -173,9 +202,28 @@ where
         Some("NotImplemented" | "MethodNotAllowed") => {
             (ErrorKind::Configuration, "this store has no lifecycle rules".to_owned())
         }
-        _ => (ErrorKind::Transient, DisplayErrorContext(&error).to_string()),
+        _ => (ErrorKind::Transient, in_words(&error)),
     };
     StoreError::caused(kind, format!("{what}: {why}"), error)
+}
+
+/// What the bucket said, or else the chain of causes; not the whole answer.
+fn in_words<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    if let (Some(code), message) = (error.code(), error.message()) {
+        return format!("{code}: {}", message.unwrap_or_default());
+    }
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
 }
 
 #[cfg(test)]

@@ -17,6 +17,12 @@ fn foreign() -> LifecycleRule {
     rule.filter(filter).expiration(expiration).build().unwrap()
 }
 
+fn rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, StoreError> {
+    let mut rules = vec![uploads_rule(prefix)?];
+    rules.extend(class_rules(prefix, policy)?);
+    Ok(rules)
+}
+
 #[test]
 fn each_class_expires_later_than_the_daemon_would() {
     let rules = rules("a/b", &policy(&[("default", 3), ("errors", 30)])).unwrap();
