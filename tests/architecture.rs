@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const FILE_LINES_MAX: usize = 500;
 
-/// Each room, and the rooms whose types it may use. `app` and `cli` know all.
+/// Each room, and the rooms whose types it may use. `cli` knows all; `app` all but `cli`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("traceql", &[]),
@@ -22,6 +22,43 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("query", &["wire", "traceql", "runtime", "log", "sample", "store"]),
     ("api", &["wire", "traceql", "runtime", "store", "query"]),
     ("observe", &["runtime", "receive", "enrich", "log", "sample", "rules_source", "store"]),
+    (
+        "app",
+        &[
+            "wire",
+            "traceql",
+            "runtime",
+            "config",
+            "receive",
+            "enrich",
+            "log",
+            "sample",
+            "rules_source",
+            "store",
+            "query",
+            "api",
+            "observe",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "wire",
+            "traceql",
+            "runtime",
+            "config",
+            "receive",
+            "enrich",
+            "log",
+            "sample",
+            "rules_source",
+            "store",
+            "query",
+            "api",
+            "observe",
+            "app",
+        ],
+    ),
 ];
 
 fn rust_files(folder: &str) -> Vec<PathBuf> {
@@ -61,7 +98,7 @@ fn each_room_knows_only_the_rooms_before_it() {
         let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
         let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
         let Some(may_know) = allowed.get(room) else {
-            assert!(matches!(room, "app" | "cli" | "lib" | "main"), "{room} is not in the table of rooms");
+            assert!(matches!(room, "lib" | "main"), "{room} is not in the table of rooms");
             continue;
         };
         for other in rooms_named(&text) {

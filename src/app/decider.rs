@@ -93,6 +93,10 @@ impl Decider {
             }
             Attachment::Flush(flush) => {
                 let batch = self.sampler.apply_flush(record.position, &flush);
+                for trace in &batch.traces {
+                    let records: Vec<_> = trace.places.iter().map(|place| place.0).collect();
+                    tracing::debug!(batch = batch.id, trace_id = %trace.trace_id, ?records, "to be stored");
+                }
                 // The store's loop ends after this one.
                 let _ = self.batches.send(batch);
             }

@@ -9,6 +9,8 @@ use crate::store::Store;
 
 const FIRST: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(3600);
+/// The wall clock may drift from the monotonic one by this much between two looks and still be believed.
+const DRIFT_MAX: Duration = Duration::from_secs(600);
 
 /// Expires what is past its retention, every hour, by the rules in force then.
 pub struct Housekeeping {
@@ -22,6 +24,7 @@ impl Housekeeping {
     /// Runs until shutdown.
     pub async fn run(self, stop: Shutdown) {
         let mut wait = FIRST;
+        let mut seen = (self.clock.now_unix_nano(), self.clock.monotonic());
         if self.lifecycle {
             self.set_lifecycle().await;
         }
@@ -31,7 +34,14 @@ impl Housekeeping {
                 () = stop.begun() => return,
             }
             wait = EVERY;
-            self.expire().await;
+            // Expiry deletes: a clock that has just jumped must not decide. By the next look it has been steady, or not.
+            let now = (self.clock.now_unix_nano(), self.clock.monotonic());
+            if is_steady(seen, now) {
+                self.expire(now.0).await;
+            } else {
+                tracing::warn!("the wall clock jumped; expiry waits for an hour of steady time");
+            }
+            seen = now;
         }
     }
 
@@ -42,9 +52,9 @@ impl Housekeeping {
         }
     }
 
-    async fn expire(&self) {
+    async fn expire(&self, now_unix_nano: u64) {
         let classes = self.rulebook.current().retention().clone();
-        match self.store.expire(&classes, self.clock.now_unix_nano()).await {
+        match self.store.expire(&classes, now_unix_nano).await {
             Ok(expired) if expired.files > 0 => {
                 tracing::info!(files = expired.files, bytes = expired.bytes, "expired");
             }
@@ -53,3 +63,12 @@ impl Housekeeping {
         }
     }
 }
+
+/// Whether the wall clock went on as the monotonic one did.
+fn is_steady(before: (u64, Duration), after: (u64, Duration)) -> bool {
+    let expected = i128::from(before.0) + after.1.saturating_sub(before.1).as_nanos() as i128;
+    (i128::from(after.0) - expected).unsigned_abs() <= DRIFT_MAX.as_nanos()
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::runtime::{Clock, Drain, Shutdown, Tasks};
@@ -69,6 +71,9 @@ pub enum Ended {
     Uncleanly,
 }
 
+/// What runs beside the daemon and sends to it: given where its OTLP/gRPC listens, and a token that says when to stop.
+pub type Companion = Box<dyn FnOnce(String, CancellationToken) -> BoxFuture<'static, ()> + Send>;
+
 /// Starts everything, runs until `stop` says so (or a task dies), and drains.
 ///
 /// # Errors
@@ -76,16 +81,15 @@ pub enum Ended {
 pub async fn run(
     config: Config,
     clock: Arc<dyn Clock>,
-    demo: bool,
+    companion: Option<Companion>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<Ended, StartError> {
     let tasks = Tasks::new(tokio::runtime::Handle::current());
     let deadline = config.shutdown.deadline;
     let mut started = start::start(config, clock.clone(), tasks.clone()).await?;
-    if demo {
-        let (endpoint, stop) = (started.grpc_endpoint.clone(), started.receiving.token());
-        let _runs_until_the_receivers_stop =
-            tasks.spawn("demo", crate::cli::demo::send(endpoint, stop, clock));
+    if let Some(companion) = companion {
+        let future = companion(started.grpc_endpoint.clone(), started.receiving.token());
+        let _runs_until_the_receivers_stop = tasks.spawn("companion", future);
     }
     let died = tokio::select! {
         () = stop => false,

@@ -3,15 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::RunArgs;
-use crate::app::{self, Ended};
+use super::demo;
+use crate::app::{self, Companion, Ended};
 use crate::config::{Config, ConfigFile, Flags, LogFormat};
 use crate::observe::logs;
-use crate::runtime::SystemClock;
 use crate::runtime::cpu::cores;
 use crate::runtime::disk::{RealDisk, read_text};
+use crate::runtime::{Clock, SystemClock};
 
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 const FAILED: u8 = 2;
@@ -38,7 +40,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
     };
     let ended = runtime.block_on(async {
         let stop = stop_signal()?;
-        app::run(config, Arc::new(SystemClock::new()), args.demo, stop).await.map_err(|e| e.to_string())
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let companion = args.demo.then(|| demo(clock.clone()));
+        app::run(config, clock, companion, stop).await.map_err(|e| e.to_string())
     });
     // Blocking reads still under way are not waited for: nothing acknowledged depends on them.
     runtime.shutdown_background();
@@ -47,6 +51,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(Ended::Uncleanly) => ExitCode::FAILURE,
         Err(problem) => fail(&problem),
     }
+}
+
+fn demo(clock: Arc<dyn Clock>) -> Companion {
+    Box::new(|endpoint, stop| demo::send(endpoint, stop, clock).boxed())
 }
 
 fn fail(problem: &str) -> ExitCode {
