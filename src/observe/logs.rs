@@ -20,14 +20,16 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error. `level` is a level of our own lines (`info`; libraries then say what they warn of), or a
-/// list of directives (`info,tracewell::log=debug`).
+/// Starts logging to standard error. `level` is a level (`info`) of our own lines, or a list of directives
+/// (`info,tracewell::log=debug`). With a level, libraries say what they warn of; but for the Delta kernel, which calls a
+/// table that is not there yet an error, and whose errors come to us anyway.
 ///
 /// # Errors
 /// When `level` is neither. Does nothing when logging has been started already.
 pub fn start(format: LogFormat, level: &str) -> Result<(), ParseError> {
     let plain = !level.contains([',', '=']);
-    let directives = if plain { format!("warn,tracewell={level}") } else { level.to_owned() };
+    let directives =
+        if plain { format!("warn,delta_kernel=off,tracewell={level}") } else { level.to_owned() };
     let filter = EnvFilter::builder().parse(directives)?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
