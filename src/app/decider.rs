@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::events::{Attachment, Event, Log, SharedGauges};
+use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::records::{decode_flush, encode_done, encode_flush, encode_verdicts};
@@ -45,7 +45,9 @@ impl Decider {
                 () = stop.begun() => return,
                 () = tokio::time::sleep(self.until_next()) => {}
             }
-            while let Ok(event) = events.try_recv() {
+            // Bounded: however much comes in, due traces are decided and the bound of memory is kept.
+            for _ in 0..EVENTS_MAX {
+                let Ok(event) = events.try_recv() else { break };
                 self.handle(event);
             }
             self.turn();
@@ -113,7 +115,9 @@ impl Decider {
             self.submit(attachment);
         }
         // While the log takes no verdicts, none are made: they would only gather.
+        // When the daemon stops, what is pending stays in the log: only what is kept already is waited for.
         while self.unwritten.is_empty()
+            && self.flushing.is_empty()
             && let Some(decided) = self.sampler.tick(now)
         {
             self.submit(Attachment::Verdicts(Arc::new(decided)));

@@ -1,5 +1,6 @@
 //! What is done now and then: expiry by retention class, and the bucket's lifecycle rules as its backstop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::runtime::{Clock, Shutdown};
 use crate::sample::Rulebook;
 use crate::store::Store;
 
-const FIRST: Duration = Duration::from_secs(60);
+/// Also before the first expiry: a clock that is wrong when the machine starts is set right by then.
 const EVERY: Duration = Duration::from_secs(3600);
 /// The wall clock may drift from the monotonic one by this much between two looks and still be believed.
 const DRIFT_MAX: Duration = Duration::from_secs(600);
@@ -23,17 +24,17 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Runs until shutdown.
     pub async fn run(self, stop: Shutdown) {
-        let mut wait = FIRST;
+        let mut set = None;
         let mut seen = (self.clock.now_unix_nano(), self.clock.monotonic());
-        if self.lifecycle {
-            self.set_lifecycle().await;
-        }
         loop {
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = self.set_lifecycle(&mut set) => {}
                 () = stop.begun() => return,
             }
-            wait = EVERY;
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.begun() => return,
+            }
             // Expiry deletes: a clock that has just jumped must not decide. By the next look it has been steady, or not.
             let now = (self.clock.now_unix_nano(), self.clock.monotonic());
             if is_steady(seen, now) {
@@ -45,10 +46,18 @@ impl Housekeeping {
         }
     }
 
-    async fn set_lifecycle(&self) {
+    /// Makes the bucket follow the rules in force. `set` is what it was last given: a class that is kept longer now must be
+    /// so in the bucket too, or that deletes what the table still names.
+    async fn set_lifecycle(&self, set: &mut Option<BTreeMap<String, Duration>>) {
         let classes = self.rulebook.current().retention().clone();
-        if let Err(error) = self.store.set_lifecycle(&classes).await {
-            tracing::warn!(%error, "the bucket's lifecycle rules are not set; expiry goes on without them");
+        if !self.lifecycle || set.as_ref() == Some(&classes) {
+            return;
+        }
+        match self.store.set_lifecycle(&classes).await {
+            Ok(_) => *set = Some(classes),
+            Err(error) => {
+                tracing::warn!(%error, "the bucket's lifecycle rules are not set; tried again in an hour");
+            }
         }
     }
 

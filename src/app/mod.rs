@@ -86,13 +86,17 @@ pub async fn run(
 ) -> Result<Ended, StartError> {
     let tasks = Tasks::new(tokio::runtime::Handle::current());
     let deadline = config.shutdown.deadline;
-    let mut started = start::start(config, clock.clone(), tasks.clone()).await?;
+    let mut stop = std::pin::pin!(stop);
+    let mut started = tokio::select! {
+        started = start::start(config, clock, tasks.clone()) => started?,
+        () = &mut stop => return Ok(Ended::Cleanly),
+    };
     if let Some(companion) = companion {
         let future = companion(started.grpc_endpoint.clone(), started.receiving.token());
         let _runs_until_the_receivers_stop = tasks.spawn("companion", future);
     }
     let died = tokio::select! {
-        () = stop => false,
+        () = &mut stop => false,
         panicked = tasks.first_panic() => {
             tracing::error!(task = panicked.task, reason = panicked.message, "a task died; stopping");
             true
@@ -113,11 +117,16 @@ async fn drain(started: &mut Started, deadline: Duration) -> bool {
     started.receiving.begin();
     let receivers = std::mem::take(&mut started.receivers);
     steps.step("receivers", async move {
-        let mut outcome = Ok(());
-        for receiver in receivers {
-            outcome = outcome.and(receiver.await.map(drop));
-        }
-        outcome
+        let finished = async {
+            let mut outcome = Ok(());
+            for receiver in receivers {
+                outcome = outcome.and(receiver.await.map(drop));
+            }
+            outcome.map_err(|e| e.to_string())
+        };
+        // A sender that trickles must not take the time that flushing needs.
+        let finished = tokio::time::timeout(deadline / 4, finished).await;
+        finished.unwrap_or_else(|_| Err("some senders did not finish their requests in time".into()))
     });
     let events = started.events.clone();
     steps.step("flush", async move {

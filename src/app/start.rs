@@ -56,14 +56,14 @@ pub(super) async fn start(
     let lock = DirLock::acquire(&config.data)?;
     let rules_state = RulesState::default();
     let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state)?;
-    let app_id = data_id(disk.as_ref(), &config.data)?;
     let location = location(&config)?;
     let listeners = Listeners::bind(&config).await?;
 
     let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
     let Opened { handle: log, writer, reader: records, replay } = opened;
-    let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
-    replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
+    // Batches are numbered by the log's positions: a log that begins anew must not meet the numbers of the one before.
+    let app_id = data_id(disk.as_ref(), &config.data, log.stats().segments == 0)?;
+    let mut sampler = replayed(&config, &tasks, replay, &rulebook, &clock).await?;
     let unfinished = sampler.go_live();
 
     let gauges = SharedGauges::new(Gauges::default());
@@ -283,6 +283,23 @@ fn spawn_decider(
     tasks.thread("sampler", run).map_err(StartError::Thread)
 }
 
+/// A sampler that has read the log. That may take a while: on a thread of its own, so that signals are still heard.
+async fn replayed(
+    config: &Config,
+    tasks: &Tasks,
+    replay: Replay,
+    rulebook: &Arc<Rulebook>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Sampler, StartError> {
+    let mut sampler = Sampler::new(sampler_config(config), rulebook.clone());
+    let (rulebook, clock) = (rulebook.clone(), clock.clone());
+    let read = tasks.blocking("replay", move || {
+        replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
+        sampler
+    });
+    read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))
+}
+
 /// Feeds what is in the log to the sampler, as if it came now but for its age.
 fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock: &dyn Clock) {
     let (mut records, mut spans) = (0u64, 0u64);
@@ -360,10 +377,13 @@ fn location(config: &Config) -> Result<Location, StartError> {
     Ok(Location::parse(&url)?)
 }
 
-/// The data directory's id, made at its first start: the table knows by it which batches it has.
-fn data_id(disk: &dyn Disk, data: &Path) -> Result<String, StartError> {
+/// The data directory's id, made where the log begins: the table knows by it which batches it has.
+fn data_id(disk: &dyn Disk, data: &Path, log_is_new: bool) -> Result<String, StartError> {
     let path = data.join("id");
     let wrong = |source| StartError::DataFile { path: path.clone(), source };
+    if log_is_new {
+        return new_id(disk, &path).map_err(wrong);
+    }
     match crate::runtime::disk::read_text(disk, &path, 256) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         Ok(_) => new_id(disk, &path).map_err(wrong),

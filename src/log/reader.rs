@@ -97,6 +97,10 @@ impl LogReader {
 }
 
 fn read_exact(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
-    let read = read_full_at(file, buf, offset)?;
+    let read = read_full_at(file, buf, offset).map_err(|error| match error.raw_os_error() {
+        // A bad sector stays bad: whoever waits for it to become good waits for ever.
+        Some(errno) if errno == rustix::io::Errno::IO.raw_os_error() => ReadError::Damaged,
+        _ => ReadError::Io(error),
+    })?;
     if read == buf.len() { Ok(()) } else { Err(ReadError::Damaged) }
 }

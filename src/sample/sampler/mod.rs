@@ -61,6 +61,11 @@ impl Default for SamplerConfig {
 
 /// Decisions in one record, at most: bounds how long one tick takes.
 const DECISIONS_MAX: usize = 8192;
+/// How long rules stay after new ones came: longer than a request takes from its scan to the log.
+const RULES_STAY: Duration = Duration::from_secs(60);
+/// A trace with more than this is decided at once, in bytes on the wire. What comes later is late, and goes into batches of
+/// its own: no trace makes a batch too large to be written.
+const TRACE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// The sampler's state. Bounded by [`SamplerConfig`].
 pub struct Sampler {
@@ -86,6 +91,10 @@ pub struct Sampler {
     kept_memory: usize,
     stats: SamplerStats,
     counting: bool,
+    /// The rules in force, and since when they have been seen to be.
+    rules_since: (u32, Duration),
+    /// Verdicts to be recorded again, behind late spans that they hold for: the log may have forgotten the first record.
+    again: Vec<Decided>,
 }
 
 impl Sampler {
@@ -111,6 +120,8 @@ impl Sampler {
             kept_memory: 0,
             stats: SamplerStats::default(),
             counting: false,
+            rules_since: (0, Duration::ZERO),
+            again: Vec::new(),
         }
     }
 
@@ -155,7 +166,9 @@ impl Sampler {
             }
             let rules = rules_of(&self.rulebook, entry.matches.version);
             let due = (now + rules.after_root()).saturating_sub(age);
-            if note.has_root && due < entry.due {
+            let is_giant = entry.bytes > TRACE_BYTES_MAX && entry.verdict.is_none();
+            let due = if is_giant { now.saturating_sub(age) } else { due };
+            if (note.has_root || is_giant) && due < entry.due {
                 entry.due = due;
                 self.due.push(Reverse((due, key)));
             }
@@ -184,6 +197,8 @@ impl Sampler {
     ) {
         if self.counting {
             self.stats.count_late(verdict, note.spans);
+            let (tenant, verdict) = (self.tenants.name(key.tenant), verdict.clone());
+            self.again.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
         }
         if verdict.keep {
             let verdict = self.decisions.share(Verdict { late: true, ..Verdict::clone(verdict) });
@@ -197,7 +212,7 @@ impl Sampler {
     /// them back with [`Sampler::apply_verdicts`] once they are committed. `None` when nothing is to be decided; call again
     /// until then.
     pub fn tick(&mut self, now: Duration) -> Option<Vec<Decided>> {
-        let mut decided = Vec::new();
+        let mut decided = std::mem::take(&mut self.again);
         while self.pending_memory + self.kept_memory > self.config.index_bytes_max
             && decided.len() < DECISIONS_MAX
         {
@@ -266,7 +281,7 @@ impl Sampler {
                 self.needed.let_go(&entry.places);
             }
         }
-        self.retire_rules();
+        self.retire_rules(now);
     }
 
     fn take_entry(&mut self, key: &Key) -> Option<Entry> {
@@ -279,8 +294,17 @@ impl Sampler {
 
     /// Rules that no pending trace began under are not needed any more. Traces leave in the order they came, nearly: the
     /// oldest one still here tells.
-    fn retire_rules(&mut self) {
+    ///
+    /// A request that was scanned just before new rules came may be committed after: old rules stay for a while.
+    fn retire_rules(&mut self, now: Duration) {
+        self.forget_arrivals();
         let current = self.rulebook.current().version();
+        if self.rules_since.0 != current {
+            self.rules_since = (current, now);
+        }
+        if now.saturating_sub(self.rules_since.1) < RULES_STAY {
+            return;
+        }
         let oldest = self.arrivals.iter().find_map(|key| self.entries.get(key)).map(|e| e.matches.version);
         self.rulebook.retire_before(oldest.unwrap_or(current));
     }

@@ -137,7 +137,7 @@ fn trace_files(gathered: &Gathered, groups: &[TraceGroup<'_>]) -> Result<Vec<New
         let mut file = ParquetFile::new(TableKind::Traces, groups.len())?;
         for group in groups {
             rows.append(gathered, group)?;
-            if rows.rows() >= ROWS_A_BATCH {
+            if rows.rows() >= ROWS_A_BATCH || rows.bytes() >= BYTES_A_BATCH {
                 file.write(&rows.finish().map_err(columns)?)?;
             }
         }

@@ -63,6 +63,12 @@ impl SharedResource {
     }
 
     /// The service's name, if there is one.
+    /// What it adds to each row beside its attributes, in bytes.
+    pub(super) fn row_bytes(&self) -> usize {
+        let well_known: usize = self.well_known.iter().flatten().map(String::len).sum();
+        self.schema_url.len() + self.raw.as_ref().map_or(0, Vec::len) + well_known
+    }
+
     pub(super) fn service_name(&self) -> Option<&str> {
         let at = position(WellKnownScope::Resource, "service.name")?;
         self.well_known[at].as_deref()
@@ -95,6 +101,11 @@ pub(super) struct SharedScope {
 }
 
 impl SharedScope {
+    /// What it adds to each row beside its attributes, in bytes.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.name.len() + self.version.len() + self.schema_url.len() + self.raw.as_ref().map_or(0, Vec::len)
+    }
+
     pub(super) fn read(raw: &[u8], schema_url: &str) -> Result<Self, StoreError> {
         let view = ScopeView::parse(raw).map_err(wire)?;
         let (attributes, fit) = Rendered::of(raw, 3)?;

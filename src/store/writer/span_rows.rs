@@ -165,7 +165,8 @@ impl SpanRowsBuilder {
         self.append_scope(scope);
         self.events.append(&span).map_err(wire)?;
         self.links.append(&span).map_err(wire)?;
-        self.nested_bytes += raw.len();
+        // A row repeats what its resource and scope hold: a long name there is long on every row.
+        self.nested_bytes += raw.len() + resource.row_bytes() + scope.row_bytes();
         self.rows += 1;
         Ok(())
     }

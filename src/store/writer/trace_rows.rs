@@ -38,6 +38,7 @@ pub(super) fn groups(spans: &[SpanEntry]) -> impl Iterator<Item = TraceGroup<'_>
 /// Builds record batches of `traces`.
 pub(super) struct TraceRowsBuilder {
     rows: usize,
+    bytes: usize,
     trace_id: StringBuilder,
     start_time: TimestampMicrosecondBuilder,
     start_time_unix_nano: Int64Builder,
@@ -57,6 +58,7 @@ impl Default for TraceRowsBuilder {
         let element = Field::new("element", DataType::Utf8, false);
         Self {
             rows: 0,
+            bytes: 0,
             trace_id: StringBuilder::new(),
             start_time: TimestampMicrosecondBuilder::new(),
             start_time_unix_nano: Int64Builder::new(),
@@ -77,6 +79,11 @@ impl TraceRowsBuilder {
     /// Rows since the last [`Self::finish`].
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Bytes held in names, about: they come from senders, and are as long as those like.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Appends one trace.
@@ -101,6 +108,7 @@ impl TraceRowsBuilder {
         self.error_count.append_value(spans.iter().filter(|s| s.is_error).count() as i64);
         for service in spans.iter().filter_map(service).collect::<BTreeSet<_>>() {
             self.services.values().append_value(service);
+            self.bytes += 2 * service.len();
         }
         self.services.append(true);
         let verdict = &gathered.verdicts[group.verdict as usize];
@@ -108,12 +116,14 @@ impl TraceRowsBuilder {
         self.rules_version.append_value(i64::from(verdict.rules_version));
         self.complete.append_value(root.is_some());
         self.rows += 1;
+        self.bytes += root.map_or(0, |root| gathered.raw(root).len());
         Ok(())
     }
 
     /// The rows appended since the last call.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         self.rows = 0;
+        self.bytes = 0;
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("trace_id", Arc::new(self.trace_id.finish())),
             ("start_time", Arc::new(self.start_time.finish().with_timezone("UTC"))),
