@@ -234,6 +234,54 @@ fn late_spans_inherit_the_verdict_live_and_after_a_restart() {
 }
 
 #[test]
+fn a_verdict_is_recorded_again_behind_late_spans_so_that_it_outlives_the_first_records_segment() {
+    let mut world = World::new();
+    world.spans(1, true, true);
+    world.spans(2, false, true);
+    world.now += second(3);
+    world.decide();
+    world.plan();
+    world.store();
+    let released = world.log.len();
+    // Alone, these would be decided the other way round.
+    world.spans(1, false, false);
+    world.spans(2, true, false);
+    world.decide();
+    world.crash(released);
+    world.settle();
+    assert_eq!(world.stored().keys().collect::<Vec<_>>(), [&id(1)]);
+    assert_eq!(world.stored()[&id(1)], [Position(1), Position(released as u64 + 1)]);
+}
+
+#[test]
+fn a_giant_trace_is_decided_at_once() {
+    let mut sampler = Sampler::new(config(), rulebook());
+    let mut notes = rulebook().scan(&body(1, true, false)).unwrap();
+    notes.traces[0].bytes = 20 << 20;
+    for position in 1..=2 {
+        assert_eq!(sampler.tick(second(1)), None);
+        sampler.observe(Position(position), &Tenant::default(), &notes, second(1), Duration::ZERO);
+    }
+    assert_eq!(sampler.tick(second(1)).unwrap()[0].trace_id, id(1));
+}
+
+#[test]
+fn a_trace_scanned_under_the_rules_before_is_decided_by_them() {
+    let mut world = World::new();
+    let scanned_before = world.rulebook.scan(&body(1, true, true)).unwrap();
+    let drop_all =
+        "version: 1\ndecision: { wait: 10s, after_root: 2s }\nrules: [{ name: all, drop: true }]\n";
+    world.rulebook.install(parse_rules(drop_all).unwrap());
+    world.spans(2, true, true);
+    world.now += second(3);
+    world.decide();
+    world.sampler.observe(Position(9), &Tenant::default(), &scanned_before, world.now, Duration::ZERO);
+    world.now += second(3);
+    let decided = world.sampler.tick(world.now).unwrap();
+    assert_eq!(decided.iter().map(|d| &*d.verdict.rule).collect::<Vec<_>>(), ["errors"]);
+}
+
+#[test]
 fn a_batch_that_was_under_way_comes_again_under_its_id() {
     let mut world = World::new();
     world.spans(1, true, true);
