@@ -22,44 +22,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("query", &["wire", "traceql", "runtime", "log", "sample", "store"]),
     ("api", &["wire", "traceql", "runtime", "store", "query"]),
     ("observe", &["runtime", "receive", "enrich", "log", "sample", "rules_source", "store"]),
-    (
-        "app",
-        &[
-            "wire",
-            "traceql",
-            "runtime",
-            "config",
-            "receive",
-            "enrich",
-            "log",
-            "sample",
-            "rules_source",
-            "store",
-            "query",
-            "api",
-            "observe",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "wire",
-            "traceql",
-            "runtime",
-            "config",
-            "receive",
-            "enrich",
-            "log",
-            "sample",
-            "rules_source",
-            "store",
-            "query",
-            "api",
-            "observe",
-            "app",
-        ],
-    ),
 ];
+
+/// The table, and above all stages `app`, and above that `cli`.
+fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut allowed: BTreeMap<_, _> = ROOMS.iter().map(|(room, known)| (*room, known.to_vec())).collect();
+    for room in ["app", "cli"] {
+        allowed.insert(room, allowed.keys().copied().collect());
+    }
+    allowed
+}
 
 fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -91,7 +63,7 @@ fn rooms_named(text: &str) -> Vec<&str> {
 
 #[test]
 fn each_room_knows_only_the_rooms_before_it() {
-    let allowed: BTreeMap<_, _> = ROOMS.iter().copied().collect();
+    let allowed = allowed();
     let mut wrong = Vec::new();
     for path in rust_files("src").into_iter().filter(|path| !is_test(path)) {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind};
 use crate::runtime::{Clock, Shutdown};
-use crate::sample::records::{decode_flush, encode_done, encode_flush, encode_verdicts};
+use crate::sample::records::{encode_done, encode_flush, encode_verdicts};
 use crate::sample::{Batch, BatchPolicy, Sampler};
 
 /// How often due traces are looked for.
@@ -123,14 +123,8 @@ impl Decider {
             self.submit(Attachment::Verdicts(Arc::new(decided)));
         }
         let policy = if self.flushing.is_empty() { self.policy } else { self.policy.at_once() };
-        if let Some((batch, payload)) = self.sampler.next_batch(now, policy) {
-            match decode_flush(&payload) {
-                Ok(flush) => self.submit(Attachment::Flush(Arc::new(flush))),
-                Err(error) => {
-                    tracing::error!(batch, %error, "a batch was planned that cannot be read back");
-                    self.sampler.flush_refused();
-                }
-            }
+        if let Some(flush) = self.sampler.next_batch(now, policy) {
+            self.submit(Attachment::Flush(flush));
         }
         if now.saturating_sub(self.released) >= RELEASE_EVERY {
             self.release(now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Sampler, kept_memory};
 use crate::log::Position;
 use crate::sample::index::Key;
-use crate::sample::records::{Decided, Flush, encode_flush};
+use crate::sample::records::{Decided, Flush};
 use crate::sample::verdict::{Batch, KeptTrace, Places};
 
 /// When kept traces become a batch.
@@ -29,35 +29,34 @@ impl BatchPolicy {
 /// A batch whose Flush record is on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Planned {
-    id: u64,
-    payload: Vec<u8>,
+    flush: Arc<Flush>,
     /// The record was refused, and has to be written again.
     refused: bool,
 }
 
 impl Sampler {
-    /// Plans the next batch, one at a time: its id and the payload of its Flush record. `None` while one is under way, or
+    /// Plans the next batch, one at a time: what its Flush record is to say. `None` while one is under way, or
     /// too little waits. Nothing moves until the record is committed: [`Sampler::apply_flush`].
     ///
     /// The table takes an id that it has seen for a batch that it has, so ids must grow even over a restart with a log
     /// that holds no batch any more. Positions of the log do: each batch is followed by records of its own, so the last
     /// position applied is beyond every id given before.
-    pub fn next_batch(&mut self, now: Duration, policy: BatchPolicy) -> Option<(u64, Vec<u8>)> {
+    pub fn next_batch(&mut self, now: Duration, policy: BatchPolicy) -> Option<Arc<Flush>> {
         if !self.in_flight.is_empty() {
             return None;
         }
         if let Some(planned) = &mut self.planned {
-            return std::mem::take(&mut planned.refused).then(|| (planned.id, planned.payload.clone()));
+            return std::mem::take(&mut planned.refused).then(|| planned.flush.clone());
         }
         let waited = now.saturating_sub(self.kept_since?);
         let bytes: u64 = self.kept.iter().map(|trace| trace.bytes).sum();
         if bytes < policy.bytes && waited < policy.age {
             return None;
         }
-        let id = self.next_batch_id.max(self.applied.0);
-        let payload = encode_flush(id, &self.plan(policy.bytes));
-        self.planned = Some(Planned { id, payload: payload.clone(), refused: false });
-        Some((id, payload))
+        let batch = self.next_batch_id.max(self.applied.0);
+        let flush = Arc::new(Flush { batch, traces: self.plan(policy.bytes) });
+        self.planned = Some(Planned { flush: flush.clone(), refused: false });
+        Some(flush)
     }
 
     /// The traces at the front of the queue, up to so many bytes, each once with its last place.

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
-use crate::sample::records::{decode_flush, decode_verdicts, encode_verdicts};
+use crate::sample::records::{Flush, decode_flush, decode_verdicts, encode_flush, encode_verdicts};
 use crate::sample::{LiveFilter, LiveState, parse_rules};
 use crate::wire::TraceId;
 
@@ -65,6 +65,10 @@ enum Rec {
 }
 
 type Written = Vec<(TraceId, Vec<Position>)>;
+
+fn flush_record(flush: &Flush) -> Rec {
+    Rec::Flush(encode_flush(flush.batch, &flush.traces))
+}
 
 /// The daemon around the sampler, in miniature.
 struct World {
@@ -122,7 +126,7 @@ impl World {
 
     fn plan(&mut self) -> bool {
         let planned = self.sampler.next_batch(self.now, AT_ONCE);
-        planned.map(|(_, payload)| self.commit(Rec::Flush(payload))).is_some()
+        planned.map(|flush| self.commit(flush_record(&flush))).is_some()
     }
 
     /// Writes one batch to the table: nothing happens if it is there already, but it must be the same.
@@ -322,16 +326,16 @@ fn a_flush_that_was_refused_and_is_there_all_the_same_changes_nothing() {
     world.spans(1, true, true);
     world.now += second(3);
     world.decide();
-    let (_, refused) = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
+    let refused = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
     world.sampler.flush_refused();
-    world.log.push(Rec::Flush(refused.clone()));
+    world.log.push(flush_record(&refused));
     world.spans(2, true, true);
     world.now += second(3);
     world.decide();
-    let (_, again) = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
+    let again = world.sampler.next_batch(world.now, AT_ONCE).unwrap();
     assert_eq!(again, refused);
     assert_eq!(world.sampler.next_batch(world.now, AT_ONCE), None, "it is on its way");
-    world.commit(Rec::Flush(again));
+    world.commit(flush_record(&again));
     world.crash(0);
     world.settle();
     assert_eq!(world.stored().keys().collect::<Vec<_>>(), [&id(1), &id(2)]);
