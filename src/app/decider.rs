@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind};
 use crate::runtime::{Clock, Shutdown};
-use crate::sample::records::{encode_done, encode_flush, encode_verdicts};
+use crate::sample::records::{encode_done, encode_flush, encode_rescue, encode_verdicts};
 use crate::sample::{Batch, BatchPolicy, Sampler};
 
 /// How often due traces are looked for.
@@ -72,6 +72,11 @@ impl Decider {
             Event::Stored(batch) => self.submit(Attachment::Done(batch)),
             // Whoever asked may be gone: a question that took too long.
             Event::Live(filter, answer) => drop(answer.send(self.sampler.live(&filter))),
+            Event::Pin { tenant, trace_id, verdict, answer } => {
+                drop(answer.send(self.sampler.pin(&tenant, trace_id, verdict)));
+            }
+            Event::Rescued(rescued) => self.submit(Attachment::Rescue(Arc::new(rescued))),
+            Event::Gone(tenant, trace_id) => self.sampler.forget_rescue(&tenant, trace_id),
             Event::Flush(done) => self.flushing.push(done),
         }
     }
@@ -93,6 +98,7 @@ impl Decider {
                 }
                 self.sampler.apply_verdicts(record.position, &decided, now);
             }
+            Attachment::Rescue(rescued) => self.sampler.apply_rescue(record.position, &rescued, now),
             Attachment::Flush(flush) => {
                 let batch = self.sampler.apply_flush(record.position, &flush);
                 for trace in &batch.traces {
@@ -142,6 +148,7 @@ impl Decider {
                 Encoded::control(RecordKind::Flush, &encode_flush(flush.batch, &flush.traces))
             }
             Attachment::Done(batch) => Encoded::control(RecordKind::Done, &encode_done(*batch)),
+            Attachment::Rescue(rescued) => Encoded::control(RecordKind::Rescue, &encode_rescue(rescued)),
         };
         match self.log.submit(encoded, attachment.clone()) {
             Ok(()) | Err(AppendError::Closed) => {}

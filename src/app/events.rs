@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use crate::log::{Committed, Refused};
 use crate::runtime::{RequestId, Tenant};
 use crate::sample::records::{Decided, Flush};
-use crate::sample::{LiveFilter, LiveTrace, Notes};
+use crate::sample::{LiveFilter, LiveTrace, Notes, Pinned, Rescued, Verdict};
+use crate::wire::TraceId;
 
 /// What a record means, so that nobody has to read it again once it is committed.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub enum Attachment {
     Flush(Arc<Flush>),
     /// A batch that is in the table.
     Done(u64),
+    /// Dropped traces, found again, that are now kept.
+    Rescue(Arc<Vec<Rescued>>),
 }
 
 /// Something for the sampler's loop.
@@ -37,6 +40,21 @@ pub enum Event {
     Refused(Vec<Refused<Attachment>>),
     /// A batch is in the table.
     Stored(u64),
+    /// Somebody wants this trace kept, by this verdict.
+    Pin {
+        /// Whose trace.
+        tenant: Tenant,
+        /// Which.
+        trace_id: TraceId,
+        /// Why it is kept.
+        verdict: Verdict,
+        /// What came of it.
+        answer: oneshot::Sender<Pinned>,
+    },
+    /// Dropped traces that were found again in the log.
+    Rescued(Vec<Rescued>),
+    /// A dropped trace that was looked for, and is gone.
+    Gone(Tenant, TraceId),
     /// Which traces are not in the table yet?
     Live(LiveFilter, oneshot::Sender<Vec<LiveTrace>>),
     /// Store what is kept, now; say when it is done.

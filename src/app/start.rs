@@ -25,7 +25,7 @@ use crate::rules_source::{FileSource, RulesProblem, RulesState};
 use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
-use crate::sample::records::{decode_done, decode_flush, decode_verdicts};
+use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
 use crate::sample::{BatchPolicy, RuleSet, Rulebook, Sampler, SamplerConfig, parse_rules};
 use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
 
@@ -332,6 +332,10 @@ fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock
             },
             RecordKind::Done => match decode_done(&record.payload) {
                 Ok(batch) => sampler.apply_done(record.position, batch),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Rescue => match decode_rescue(&record.payload) {
+                Ok(rescued) => sampler.apply_rescue(record.position, &rescued, now),
                 Err(error) => unreadable(&error),
             },
             RecordKind::Rules => {}

@@ -34,12 +34,14 @@ pub enum RecordKind {
     Done = 4,
     /// Rules that came into force.
     Rules = 5,
+    /// Traces that were dropped, found again, and kept after all.
+    Rescue = 6,
 }
 
 impl RecordKind {
     /// The kind of a number; `None` for one from a later version.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Spans, Self::Verdicts, Self::Flush, Self::Done, Self::Rules]
+        [Self::Spans, Self::Verdicts, Self::Flush, Self::Done, Self::Rules, Self::Rescue]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }

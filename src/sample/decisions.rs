@@ -55,6 +55,15 @@ impl Decisions {
         }
     }
 
+    /// Gives a trace another verdict.
+    pub(super) fn replace(&mut self, key: Key, verdict: &Arc<Verdict>) {
+        let number = self.number(verdict);
+        match self.traces.get_mut(&key) {
+            Some(known) => *known = number,
+            None => self.insert(key, verdict),
+        }
+    }
+
     /// One shared copy of equal verdicts.
     pub(super) fn share(&mut self, verdict: Verdict) -> Arc<Verdict> {
         let verdict = Arc::new(verdict);

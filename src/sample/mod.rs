@@ -21,4 +21,6 @@ pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
 pub use rules::{Facts, RETENTION_DEFAULT, RuleSet, Rulebook, RulesError, UNMATCHED, parse_rules};
 pub use sampler::{BatchPolicy, Sampler, SamplerConfig, SamplerStats, Tally};
-pub use verdict::{Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Places, Verdict};
+pub use verdict::{
+    Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Pinned, Places, Rescue, Rescued, Verdict,
+};

@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::probability::Threshold;
-use super::verdict::Verdict;
+use super::verdict::{Places, Rescued, Verdict};
 use crate::log::Position;
 use crate::runtime::Tenant;
 use crate::wire::{TraceId, put_varint};
@@ -96,6 +96,68 @@ pub fn encode_done(batch: u64) -> Vec<u8> {
 pub fn decode_done(payload: &[u8]) -> Result<u64, MalformedRecord> {
     let mut reader = Reader(payload);
     read_format(&mut reader).and_then(|()| reader.varint()).ok_or(MalformedRecord("Done"))
+}
+
+/// The payload of a Rescue record: as a Verdicts record, then for each trace its places (a count, then ascending
+/// differences), spans, bytes, start, and how much later it ends.
+pub fn encode_rescue(rescued: &[Rescued]) -> Vec<u8> {
+    let decided: Vec<_> = rescued
+        .iter()
+        .map(|r| Decided {
+            tenant: r.tenant.clone(),
+            trace_id: r.trace_id,
+            verdict: r.verdict.clone(),
+            up_to: r.places.last().copied().unwrap_or_default(),
+        })
+        .collect();
+    let mut out = encode_verdicts(&decided);
+    for trace in rescued {
+        put_varint(&mut out, trace.places.len() as u64);
+        let mut before = 0;
+        for place in &trace.places {
+            put_varint(&mut out, place.0.saturating_sub(before));
+            before = place.0;
+        }
+        put_varint(&mut out, trace.spans.into());
+        put_varint(&mut out, trace.bytes);
+        put_varint(&mut out, trace.start_unix_nano);
+        put_varint(&mut out, trace.end_unix_nano.saturating_sub(trace.start_unix_nano));
+    }
+    out
+}
+
+/// Reads a Rescue record's payload.
+///
+/// # Errors
+/// When it is malformed.
+pub fn decode_rescue(payload: &[u8]) -> Result<Vec<Rescued>, MalformedRecord> {
+    let mut reader = Reader(payload);
+    let mut read = || {
+        read_format(&mut reader)?;
+        let decided = decode_traces(&mut reader)?;
+        decided.into_iter().map(|decided| decode_rescued(&mut reader, decided)).collect::<Option<Vec<_>>>()
+    };
+    read().ok_or(MalformedRecord("Rescue"))
+}
+
+fn decode_rescued(reader: &mut Reader<'_>, decided: Decided) -> Option<Rescued> {
+    let mut before = 0u64;
+    let places = reader.many(|r| {
+        before = before.checked_add(r.varint()?)?;
+        Some(Position(before))
+    })?;
+    let (spans, bytes) = (u32::try_from(reader.varint()?).ok()?, reader.varint()?);
+    let start_unix_nano = reader.varint()?;
+    Some(Rescued {
+        tenant: decided.tenant,
+        trace_id: decided.trace_id,
+        verdict: decided.verdict,
+        places: Places::from_vec(places),
+        spans,
+        bytes,
+        start_unix_nano,
+        end_unix_nano: start_unix_nano.checked_add(reader.varint()?)?,
+    })
 }
 
 /// Gives each distinct value a number, in order of appearance.

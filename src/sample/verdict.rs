@@ -73,6 +73,49 @@ impl Batch {
     }
 }
 
+/// A wish that somebody looks a dropped trace up in the log and gives it back as [`Rescued`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescue {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its id.
+    pub trace_id: TraceId,
+    /// What it is kept by.
+    pub verdict: Arc<Verdict>,
+}
+
+/// A whole trace that was dropped, found again in the log, and kept after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescued {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// Its id.
+    pub trace_id: TraceId,
+    /// What it is kept by now.
+    pub verdict: Arc<Verdict>,
+    /// The log records that hold its spans.
+    pub places: Places,
+    /// The spans in them.
+    pub spans: u32,
+    /// The spans' bytes on the wire.
+    pub bytes: u64,
+    /// The earliest start among them, Unix nanoseconds.
+    pub start_unix_nano: u64,
+    /// The latest end among them, Unix nanoseconds.
+    pub end_unix_nano: u64,
+}
+
+/// What came of [`Sampler::pin`](super::Sampler::pin).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pinned {
+    /// It was pending, and is kept by this verdict from the next tick on.
+    Decided,
+    /// It is kept already, by this verdict.
+    Kept(Arc<Verdict>),
+    /// Dropped or not known: only the log may still have it.
+    NotHere,
+}
+
 /// Which traces [`Sampler::live`](super::Sampler::live) gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveFilter {

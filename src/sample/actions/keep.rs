@@ -25,6 +25,10 @@ impl Keep {
         threshold.map(|threshold| Self { threshold: Some(threshold) }).ok_or_else(message)
     }
 
+    pub(super) fn keeps_all(self) -> bool {
+        self.threshold.is_none()
+    }
+
     pub(super) fn decide(self, subject: Subject<'_>) -> Outcome {
         match self.threshold {
             None => Outcome::KEPT,

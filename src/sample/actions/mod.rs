@@ -52,6 +52,11 @@ impl Outcome {
 }
 
 impl Action {
+    /// Whether it keeps every trace that it decides about.
+    pub fn keeps_all(&self) -> bool {
+        matches!(self, Self::Keep(keep) if keep.keeps_all())
+    }
+
     /// Decides about one trace.
     pub fn decide(&self, subject: Subject<'_>, limiter: &mut Limiter) -> Outcome {
         match self {

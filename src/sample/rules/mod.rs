@@ -125,6 +125,18 @@ impl RuleSet {
         self.verdict(&rule.name, &rule.retention, rule.action.decide(subject, limiter), false)
     }
 
+    /// Whether what came late would have kept a trace that the rule named `dropped_by` dropped: a rule before that one
+    /// matches the late part, and keeps all that it matches.
+    pub fn rescues(&self, facts: &Facts<'_>, dropped_by: &str) -> Option<Verdict> {
+        let nothing = Matches::default();
+        let matches = facts.matches.unwrap_or(&nothing);
+        let trace = TraceFacts { duration_nano: facts.duration_nano, matches };
+        let before = self.rules.iter().take_while(|rule| &*rule.name != dropped_by);
+        let fits = |rule: &&Rule| rule.condition.as_ref().is_none_or(|c| c.holds(trace, &self.program));
+        let rule = before.into_iter().find(fits).filter(|rule| rule.action.keeps_all())?;
+        Some(self.verdict(&rule.name, &rule.retention, Outcome::KEPT, false))
+    }
+
     fn verdict(&self, rule: &Arc<str>, retention: &Arc<str>, outcome: Outcome, debug: bool) -> Verdict {
         Verdict {
             keep: outcome.keep,

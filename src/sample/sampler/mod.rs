@@ -11,6 +11,7 @@
 
 mod batches;
 mod live;
+mod rescue;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use batches::BatchPolicy;
 use batches::Planned;
+use rescue::Rescues;
 pub use stats::{SamplerStats, Tally};
 
 use super::actions::Limiter;
@@ -93,6 +95,8 @@ pub struct Sampler {
     counting: bool,
     /// The rules in force, and since when they have been seen to be.
     rules_since: (u32, Duration),
+    /// Dropped traces that are to be kept after all, as soon as they are found in the log.
+    rescues: Rescues,
     /// Verdicts to be recorded again, behind late spans that they hold for: the log may have forgotten the first record.
     again: Vec<Decided>,
 }
@@ -121,6 +125,7 @@ impl Sampler {
             stats: SamplerStats::default(),
             counting: false,
             rules_since: (0, Duration::ZERO),
+            rescues: Rescues::default(),
             again: Vec::new(),
         }
     }
@@ -199,6 +204,9 @@ impl Sampler {
             self.stats.count_late(verdict, note.spans);
             let (tenant, verdict) = (self.tenants.name(key.tenant), verdict.clone());
             self.again.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
+        }
+        if !verdict.keep {
+            self.wish_for(key, position, note, verdict);
         }
         if verdict.keep {
             let verdict = self.decisions.share(Verdict { late: true, ..Verdict::clone(verdict) });
@@ -320,6 +328,10 @@ impl Sampler {
             end_unix_nano: entry.end_unix_nano,
             verdict,
         };
+        self.push_kept(trace, now);
+    }
+
+    fn push_kept(&mut self, trace: KeptTrace, now: Duration) {
         self.kept_memory += kept_memory(&trace.places);
         self.kept.push_back(trace);
         self.kept_since.get_or_insert(now);

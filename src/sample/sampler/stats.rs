@@ -15,7 +15,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, spans: u32) {
+    pub(super) fn add(&mut self, spans: u32) {
         self.traces += 1;
         self.spans += u64::from(spans);
     }
@@ -34,6 +34,10 @@ pub struct SamplerStats {
     pub late_spans_kept: u64,
     /// Spans of dropped traces that came after the verdict.
     pub late_spans_dropped: u64,
+    /// Traces that were dropped, found again in the log, and kept after all.
+    pub rescued: Tally,
+    /// Dropped traces that were to be kept after all, and could not be.
+    pub rescues_missed: u64,
     /// Traces decided before they were due, because the index was full.
     pub decided_early: u64,
     /// An estimate of the spans received, from the adjusted counts of those kept.
