@@ -10,12 +10,14 @@ use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::records::{encode_done, encode_flush, encode_rescue, encode_verdicts};
-use crate::sample::{Batch, BatchPolicy, Sampler};
+use crate::sample::{Batch, BatchPolicy, Checkpoint, Sampler};
 
 /// How often due traces are looked for.
 const TURN: Duration = Duration::from_millis(50);
 /// How often the log is told what it may forget.
 const RELEASE_EVERY: Duration = Duration::from_secs(1);
+/// How often a checkpoint is written: so much of the log is read again after a crash, beside what is pending.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything the loop works with.
 pub struct Decider {
@@ -30,11 +32,20 @@ pub struct Decider {
     /// Who waits for everything kept to be stored.
     pub flushing: Vec<oneshot::Sender<()>>,
     pub released: Duration,
+    /// Who writes checkpoints. One at a time.
+    pub checkpoints: mpsc::Sender<Checkpoint>,
+    pub checkpointed: Duration,
 }
 
 impl Decider {
-    /// Runs until shutdown.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: Shutdown) {
+    /// Runs until shutdown, and leaves a last checkpoint.
+    pub async fn run(mut self, events: mpsc::Receiver<Event>, stop: Shutdown) {
+        self.until_shutdown(events, stop).await;
+        // Whoever writes them may have died: then the one before holds.
+        let _ = self.checkpoints.send(self.sampler.checkpoint()).await;
+    }
+
+    async fn until_shutdown(&mut self, mut events: mpsc::Receiver<Event>, stop: Shutdown) {
         loop {
             tokio::select! {
                 biased;
@@ -69,7 +80,7 @@ impl Decider {
                     self.retry(record.attachment);
                 }
             }
-            Event::Stored(batch) => self.submit(Attachment::Done(batch)),
+            Event::Stored(done) => self.submit(Attachment::Done(Arc::new(done))),
             // Whoever asked may be gone: a question that took too long.
             Event::Live(filter, answer) => drop(answer.send(self.sampler.live(&filter))),
             Event::Pin { tenant, trace_id, verdict, answer } => {
@@ -108,8 +119,8 @@ impl Decider {
                 // The store's loop ends after this one.
                 let _ = self.batches.send(batch);
             }
-            Attachment::Done(batch) => {
-                self.sampler.apply_done(record.position, batch);
+            Attachment::Done(done) => {
+                self.sampler.apply_done(record.position, &done);
                 self.release(now);
             }
         }
@@ -135,6 +146,12 @@ impl Decider {
         if now.saturating_sub(self.released) >= RELEASE_EVERY {
             self.release(now);
         }
+        if now.saturating_sub(self.checkpointed) >= CHECKPOINT_EVERY
+            && let Ok(slot) = self.checkpoints.try_reserve()
+        {
+            slot.send(self.sampler.checkpoint());
+            self.checkpointed = now;
+        }
         self.publish();
     }
 
@@ -147,7 +164,7 @@ impl Decider {
             Attachment::Flush(flush) => {
                 Encoded::control(RecordKind::Flush, &encode_flush(flush.batch, &flush.traces))
             }
-            Attachment::Done(batch) => Encoded::control(RecordKind::Done, &encode_done(*batch)),
+            Attachment::Done(done) => Encoded::control(RecordKind::Done, &encode_done(done)),
             Attachment::Rescue(rescued) => Encoded::control(RecordKind::Rescue, &encode_rescue(rescued)),
         };
         match self.log.submit(encoded, attachment.clone()) {

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::log::{Committed, Refused};
 use crate::runtime::{RequestId, Tenant};
-use crate::sample::records::{Decided, Flush};
+use crate::sample::records::{Decided, Done, Flush};
 use crate::sample::{LiveFilter, LiveTrace, Notes, Pinned, Rescued, Verdict};
 use crate::wire::TraceId;
 
@@ -27,7 +27,7 @@ pub enum Attachment {
     /// A batch that is to be written.
     Flush(Arc<Flush>),
     /// A batch that is in the table.
-    Done(u64),
+    Done(Arc<Done>),
     /// Dropped traces, found again, that are now kept.
     Rescue(Arc<Vec<Rescued>>),
 }
@@ -39,7 +39,7 @@ pub enum Event {
     /// Records of the sampler's own could not be written.
     Refused(Vec<Refused<Attachment>>),
     /// A batch is in the table.
-    Stored(u64),
+    Stored(Done),
     /// Somebody wants this trace kept, by this verdict.
     Pin {
         /// Whose trace.

@@ -40,7 +40,12 @@ impl Ingest for Pipeline {
             return Ok(accepted);
         }
         let spans = notes.spans;
-        let meta = SpansMeta { tenant: tenant.clone(), request_id, received_unix_nano };
+        let meta = SpansMeta {
+            tenant: tenant.clone(),
+            request_id,
+            received_unix_nano,
+            rules_version: notes.rules_version,
+        };
         let encoded = Encoded::spans(&meta, &enriched.body);
         // The log has its own copy now: what waits for the disk holds no request.
         drop(enriched.body);

@@ -1,10 +1,13 @@
 //! The composition root: the only wiring. Ordered start, ordered drain.
 
 mod admin;
+mod checkpoint;
 mod decider;
 mod events;
 mod housekeeping;
 mod ingest;
+mod replay;
+mod rules;
 mod start;
 mod storing;
 

@@ -8,25 +8,26 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::StartError;
 use super::admin::{NotStored, Operators};
 use super::decider::Decider;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
+use super::replay::replayed;
+use super::rules::{load_rules, spawn_rules};
 use super::storing::Storing;
+use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
-use crate::config::{Config, RulesFrom};
+use crate::config::Config;
 use crate::enrich::{Enricher, detect};
-use crate::log::{LogConfig, LogReader, LogWriter, Opened, RecordKind, Recorder, Replay};
+use crate::log::{LogConfig, LogReader, LogWriter, Opened, Recorder};
 use crate::query::{Engine, EngineConfig, Recent};
 use crate::receive::{Protocol, ReceiveConfig, Receiver};
-use crate::rules_source::{FileSource, RulesProblem, RulesState};
+use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
-use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
-use crate::sample::{BatchPolicy, RuleSet, Rulebook, Sampler, SamplerConfig, parse_rules};
+use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
 use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
 
 /// A daemon at work, as its drain needs it.
@@ -55,7 +56,8 @@ pub(super) async fn start(
     disk.create_dir_all(&data).map_err(|source| StartError::DataFile { path: data, source })?;
     let lock = DirLock::acquire(&config.data)?;
     let rules_state = RulesState::default();
-    let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state)?;
+    let history = RulesHistory::new(disk.clone(), config.data.join("rules"));
+    let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state, &history)?;
     let location = location(&config)?;
     let listeners = Listeners::bind(&config).await?;
 
@@ -63,7 +65,13 @@ pub(super) async fn start(
     let Opened { handle: log, writer, reader: records, replay } = opened;
     // Batches are numbered by the log's positions: a log that begins anew must not meet the numbers of the one before.
     let app_id = data_id(disk.as_ref(), &config.data, log.stats().segments == 0)?;
-    let mut sampler = replayed(&config, &tasks, replay, &rulebook, &clock).await?;
+    let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
+    let mut replay = replay;
+    if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data) {
+        replay = replay.from(checkpoint.replay_from);
+        sampler.resume(&checkpoint);
+    }
+    let mut sampler = replayed(&tasks, sampler, replay, &rulebook, &clock).await?;
     let unfinished = sampler.go_live();
 
     let gauges = SharedGauges::new(Gauges::default());
@@ -73,6 +81,11 @@ pub(super) async fn start(
 
     let mut store_config = StoreConfig::new(location.clone(), app_id);
     store_config.tag_objects = config.store.lifecycle;
+    let (checkpoints, to_keep) = mpsc::channel(1);
+    let (keep_disk, keep_data) = (disk.clone(), config.data.clone());
+    let keeping = tasks
+        .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, to_keep))
+        .map_err(StartError::Thread)?;
     let store = Arc::new(Store::open(store_config, clock.clone())?);
     let reader = Reader::new(location, clock.clone(), ReaderConfig::default());
     let (batches, to_store) = mpsc::unbounded_channel();
@@ -102,6 +115,8 @@ pub(super) async fn start(
         unwritten: Vec::new(),
         flushing: Vec::new(),
         released: Duration::ZERO,
+        checkpoints,
+        checkpointed: Duration::ZERO,
     };
     let storing = Storing {
         store: store.clone(),
@@ -118,12 +133,13 @@ pub(super) async fn start(
     let token = receiving.token();
     let grpc_endpoint = format!("http://{}", listeners.grpc_address);
     let mut others = vec![
+        keeping,
         spawn_decider(&tasks, decider, inbox, everything.clone())?,
         tasks.spawn("store", storing.run(to_store, everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
     if let Some(source) = source {
-        others.push(spawn_rules(&tasks, source, rulebook, everything.clone())?);
+        others.push(spawn_rules(&tasks, source, rulebook, history, everything.clone())?);
     }
     let api_token = everything.token();
     let Listeners { grpc, http, api: api_listener, .. } = listeners;
@@ -210,52 +226,6 @@ fn api(
     Api::new(engine, Arc::new(operators), api_config)
 }
 
-fn load_rules(
-    config: &Config,
-    disk: &Arc<dyn Disk>,
-    clock: &Arc<dyn Clock>,
-    state: &RulesState,
-) -> Result<(Arc<Rulebook>, Option<FileSource>), StartError> {
-    let path = match &config.rules {
-        RulesFrom::BuiltIn => {
-            let rulebook = Rulebook::new(RuleSet::built_in(), config.debug);
-            state.loaded(rulebook.current().version(), "built-in", clock.now_unix_nano());
-            return Ok((Arc::new(rulebook), None));
-        }
-        RulesFrom::File(path) => path.clone(),
-        other => {
-            return Err(StartError::Rules(format!("rules from {other} are not available in this version")));
-        }
-    };
-    let source = FileSource::new(path.clone(), disk.clone(), clock.clone(), state.clone());
-    let explain = |problem: RulesProblem| {
-        let place = match (problem.line, problem.column) {
-            (Some(line), Some(column)) => format!(":{line}:{column}"),
-            _ => String::new(),
-        };
-        StartError::Rules(format!("{}{place}: {}", path.display(), problem.message))
-    };
-    let text = source.load().map_err(explain)?;
-    let rules = parse_rules(&text).map_err(problem_of).map_err(explain)?;
-    let rulebook = Rulebook::new(rules, config.debug);
-    source.loaded(&text, rulebook.current().version());
-    Ok((Arc::new(rulebook), Some(source)))
-}
-
-fn problem_of(error: crate::sample::RulesError) -> RulesProblem {
-    RulesProblem { message: error.message, line: error.line, column: error.column }
-}
-
-fn spawn_rules(
-    tasks: &Tasks,
-    source: FileSource,
-    rulebook: Arc<Rulebook>,
-    stop: Shutdown,
-) -> Result<TaskHandle<()>, StartError> {
-    let install = move |text: &str| Ok(rulebook.install(parse_rules(text).map_err(problem_of)?));
-    tasks.thread("rules", move || source.run(install, stop)).map_err(StartError::Thread)
-}
-
 fn spawn_log_writer(
     tasks: &Tasks,
     writer: LogWriter<Attachment>,
@@ -281,74 +251,6 @@ fn spawn_decider(
     let runtime = tasks.runtime();
     let run = move || runtime.block_on(decider.run(inbox, stop));
     tasks.thread("sampler", run).map_err(StartError::Thread)
-}
-
-/// A sampler that has read the log. That may take a while: on a thread of its own, so that signals are still heard.
-async fn replayed(
-    config: &Config,
-    tasks: &Tasks,
-    replay: Replay,
-    rulebook: &Arc<Rulebook>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Sampler, StartError> {
-    let mut sampler = Sampler::new(sampler_config(config), rulebook.clone());
-    let (rulebook, clock) = (rulebook.clone(), clock.clone());
-    let read = tasks.blocking("replay", move || {
-        replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
-        sampler
-    });
-    read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))
-}
-
-/// Feeds what is in the log to the sampler, as if it came now but for its age.
-fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock: &dyn Clock) {
-    let (mut records, mut spans) = (0u64, 0u64);
-    for record in replay {
-        records += 1;
-        let now = clock.monotonic();
-        let unreadable = |error: &dyn std::fmt::Display| {
-            tracing::error!(position = %record.position, %error, "a record of the log cannot be used; skipped");
-        };
-        match record.kind {
-            RecordKind::Spans => match record.spans() {
-                Ok(read) => match rulebook.scan(&read.body) {
-                    Ok(notes) => {
-                        let age = clock.now_unix_nano().saturating_sub(read.meta.received_unix_nano);
-                        spans += u64::from(notes.spans);
-                        let age = Duration::from_nanos(age);
-                        sampler.observe(record.position, &read.meta.tenant, &notes, now, age);
-                    }
-                    Err(error) => unreadable(&error),
-                },
-                Err(error) => unreadable(&error),
-            },
-            RecordKind::Verdicts => match decode_verdicts(&record.payload) {
-                Ok(decided) => sampler.apply_verdicts(record.position, &decided, now),
-                Err(error) => unreadable(&error),
-            },
-            RecordKind::Flush => match decode_flush(&record.payload) {
-                Ok(flush) => drop(sampler.apply_flush(record.position, &flush)),
-                Err(error) => unreadable(&error),
-            },
-            RecordKind::Done => match decode_done(&record.payload) {
-                Ok(batch) => sampler.apply_done(record.position, batch),
-                Err(error) => unreadable(&error),
-            },
-            RecordKind::Rescue => match decode_rescue(&record.payload) {
-                Ok(rescued) => sampler.apply_rescue(record.position, &rescued, now),
-                Err(error) => unreadable(&error),
-            },
-            RecordKind::Rules => {}
-        }
-    }
-    let stats = sampler.stats();
-    tracing::info!(
-        records,
-        spans,
-        pending_traces = stats.pending_traces,
-        kept_traces = stats.kept_traces_not_stored,
-        "the log was read"
-    );
 }
 
 fn log_config(config: &Config) -> LogConfig {

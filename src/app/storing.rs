@@ -9,6 +9,7 @@ use super::events::{Event, Events, SharedGauges};
 use crate::log::LogReader;
 use crate::runtime::{Clock, Random, Shutdown};
 use crate::sample::Batch;
+use crate::sample::records::Done;
 use crate::store::{Reader, Store, Written};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -97,6 +98,7 @@ impl Storing {
             stats.last_commit_unix_nano = self.clock.now_unix_nano();
         }
         // The sampler's loop ends after this one.
-        let _ = self.events.send(Event::Stored(batch.id)).await;
+        let done = Done { batch: batch.id, stored: Vec::new() };
+        let _ = self.events.send(Event::Stored(done)).await;
     }
 }

@@ -56,6 +56,8 @@ pub struct SpansMeta {
     pub request_id: RequestId,
     /// When it was received, wall clock, nanoseconds since the epoch.
     pub received_unix_nano: u64,
+    /// The version of the rules in force then.
+    pub rules_version: u32,
 }
 
 /// A request's spans, read back.
@@ -76,8 +78,8 @@ pub struct Encoded {
 }
 
 /// The payload of spans: codec (1), length of the tenant's name (1), length of the body (4), request id (8),
-/// received (8), the tenant's name, the body.
-const META_BYTES: usize = 22;
+/// received (8), version of the rules (4), the tenant's name, the body.
+const META_BYTES: usize = 26;
 const CODEC_RAW: u8 = 0;
 const CODEC_LZ4: u8 = 1;
 
@@ -159,6 +161,7 @@ fn put_meta(payload: &mut Vec<u8>, meta: &SpansMeta, body_bytes: usize, codec: u
     payload.extend_from_slice(&u32::try_from(body_bytes).unwrap_or(u32::MAX).to_le_bytes());
     payload.extend_from_slice(&meta.request_id.0.to_le_bytes());
     payload.extend_from_slice(&meta.received_unix_nano.to_le_bytes());
+    payload.extend_from_slice(&meta.rules_version.to_le_bytes());
     payload.extend_from_slice(tenant);
 }
 
@@ -215,6 +218,7 @@ fn split_spans(payload: &[u8]) -> Option<(SpansMeta, u8, usize, &[u8])> {
         tenant: Tenant::new(std::str::from_utf8(tenant).ok()?)?,
         request_id: RequestId(u64_at(payload, 6)?),
         received_unix_nano: u64_at(payload, 14)?,
+        rules_version: u32_at(payload, 22)?,
     };
     Some((meta, codec, body_bytes, body))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::vec;
 
 use super::frame::segment_name;
-use super::record::Record;
+use super::record::{Position, Record};
 use super::scan::{Damage, Scanner};
 use super::segments::Segment;
 use super::shared::Shared;
@@ -17,16 +17,22 @@ pub struct Replay {
     shared: Arc<Shared>,
     segments: vec::IntoIter<Segment>,
     current: Option<(Segment, Scanner)>,
+    from: Position,
 }
 
 impl Replay {
+    /// Only records at or behind the position; segments that end before it are not read.
+    pub fn from(self, position: Position) -> Self {
+        Self { from: position, ..self }
+    }
+
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let segments: Vec<Segment> = shared.segments.lock().iter().copied().collect();
-        Self { shared, segments: segments.into_iter(), current: None }
+        Self { shared, segments: segments.into_iter(), current: None, from: Position(0) }
     }
 
     fn open_next(&mut self) -> Option<()> {
-        let segment = self.segments.next()?;
+        let segment = self.segments.by_ref().find(|segment| segment.end > self.from.0)?;
         let path = self.shared.config.dir.join(segment_name(segment.base));
         match self.shared.disk.open(&path, OpenMode::Read) {
             Ok(file) => {
@@ -63,6 +69,9 @@ impl Iterator for Replay {
         loop {
             if let Some((_, scanner)) = &mut self.current {
                 if let Some(record) = scanner.next_record() {
+                    if record.position < self.from {
+                        continue;
+                    }
                     self.shared.counters.replayed.fetch_add(1, Ordering::Relaxed);
                     return Some(record);
                 }

@@ -4,6 +4,7 @@
 //! What cannot be fetched or is refused changes nothing but the [`RulesState`]; the last good rules stay in force.
 
 mod file;
+mod history;
 mod state;
 mod watch;
 
@@ -11,4 +12,5 @@ mod watch;
 mod tests;
 
 pub use file::{FileSource, TEXT_BYTES_MAX};
+pub use history::RulesHistory;
 pub use state::{RulesProblem, RulesState, RulesStatus};

@@ -5,6 +5,7 @@
 //! trace, decides when a trace is due, and hands kept traces over in batches. It owns no clock, file or thread.
 
 mod actions;
+mod balance;
 mod compile;
 mod decisions;
 mod index;
@@ -14,13 +15,15 @@ pub mod records;
 mod rules;
 mod sampler;
 mod scan;
+pub mod services;
 mod verdict;
 
 pub use actions::Limiter;
+pub use balance::{Account, AccountOf, StoredSpans};
 pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
 pub use rules::{Facts, RETENTION_DEFAULT, RuleSet, Rulebook, RulesError, UNMATCHED, parse_rules};
-pub use sampler::{BatchPolicy, Sampler, SamplerConfig, SamplerStats, Tally};
+pub use sampler::{BatchPolicy, Checkpoint, Sampler, SamplerConfig, SamplerStats, Tally};
 pub use verdict::{
     Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Pinned, Places, Rescue, Rescued, Verdict,
 };

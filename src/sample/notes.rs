@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::services::TraceServices;
 use crate::wire::TraceId;
 
 /// What a scan found in one request.
@@ -11,6 +12,8 @@ pub struct Notes {
     pub traces: Vec<TraceNote>,
     /// Spans in the request.
     pub spans: u32,
+    /// The version of the rules in force when it was scanned.
+    pub rules_version: u32,
 }
 
 impl Notes {
@@ -39,6 +42,8 @@ pub struct TraceNote {
     pub has_root: bool,
     /// `rv` of the first tracestate that has one.
     pub randomness: Option<u64>,
+    /// Its spans by service.
+    pub services: TraceServices,
     /// What matched, for each rules version in use, ascending by version: the last one is in force.
     pub matches: SmallVec<[Matches; 1]>,
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::balance::StoredSpans;
 use super::probability::Threshold;
 use super::verdict::{Places, Rescued, Verdict};
 use crate::log::Position;
@@ -82,24 +83,53 @@ pub fn decode_flush(payload: &[u8]) -> Result<Flush, MalformedRecord> {
     read().ok_or(MalformedRecord("Flush"))
 }
 
-/// The payload of a Done record: the batch's id.
-pub fn encode_done(batch: u64) -> Vec<u8> {
+/// What a Done record says: this batch is in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The batch's id.
+    pub batch: u64,
+    /// What was stored of it, by tenant and service.
+    pub stored: Vec<StoredSpans>,
+}
+
+/// The payload of a Done record.
+pub fn encode_done(done: &Done) -> Vec<u8> {
     let mut out = vec![FORMAT];
-    put_varint(&mut out, batch);
+    put_varint(&mut out, done.batch);
+    put_varint(&mut out, done.stored.len() as u64);
+    for one in &done.stored {
+        put_text(&mut out, one.tenant.as_str());
+        put_text(&mut out, &one.service);
+        put_varint(&mut out, one.stored);
+        put_varint(&mut out, one.duplicates);
+    }
     out
 }
 
-/// Reads a Done record's payload: the batch's id.
+/// Reads a Done record's payload.
 ///
 /// # Errors
 /// When it is malformed.
-pub fn decode_done(payload: &[u8]) -> Result<u64, MalformedRecord> {
+pub fn decode_done(payload: &[u8]) -> Result<Done, MalformedRecord> {
     let mut reader = Reader(payload);
-    read_format(&mut reader).and_then(|()| reader.varint()).ok_or(MalformedRecord("Done"))
+    let mut read = || {
+        read_format(&mut reader)?;
+        let batch = reader.varint()?;
+        let stored = reader.many(|r| {
+            Some(StoredSpans {
+                tenant: Tenant::new(r.text()?)?,
+                service: r.text()?.into(),
+                stored: r.varint()?,
+                duplicates: r.varint()?,
+            })
+        })?;
+        Some(Done { batch, stored })
+    };
+    read().ok_or(MalformedRecord("Done"))
 }
 
 /// The payload of a Rescue record: as a Verdicts record, then for each trace its places (a count, then ascending
-/// differences), spans, bytes, start, and how much later it ends.
+/// differences), spans, bytes, start, how much later it ends, and its services with their spans.
 pub fn encode_rescue(rescued: &[Rescued]) -> Vec<u8> {
     let decided: Vec<_> = rescued
         .iter()
@@ -122,6 +152,11 @@ pub fn encode_rescue(rescued: &[Rescued]) -> Vec<u8> {
         put_varint(&mut out, trace.bytes);
         put_varint(&mut out, trace.start_unix_nano);
         put_varint(&mut out, trace.end_unix_nano.saturating_sub(trace.start_unix_nano));
+        put_varint(&mut out, trace.services.len() as u64);
+        for (service, spans) in &trace.services {
+            put_text(&mut out, service);
+            put_varint(&mut out, (*spans).into());
+        }
     }
     out
 }
@@ -157,6 +192,7 @@ fn decode_rescued(reader: &mut Reader<'_>, decided: Decided) -> Option<Rescued> 
         bytes,
         start_unix_nano,
         end_unix_nano: start_unix_nano.checked_add(reader.varint()?)?,
+        services: reader.many(|r| Some((r.text()?.into(), u32::try_from(r.varint()?).ok()?)))?,
     })
 }
 

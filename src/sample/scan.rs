@@ -7,19 +7,32 @@ use smallvec::SmallVec;
 
 use super::compile::Scratch;
 use super::probability::SamplingState;
+use super::services::{ServiceSpans, Services, TraceServices};
 use super::{Matches, Notes, RuleSet, Rulebook, TraceNote};
-use crate::wire::{KeyValueView, SpanView, TraceId, WireError, resource_spans};
+use crate::wire::{AnyView, KeyValueView, SpanView, TraceId, WireError, attributes_of, resource_spans};
 
 const STATUS_ERROR: i32 = 2;
 
 impl Rulebook {
     /// Scans an `ExportTraceServiceRequest`. Spans whose trace id is no id are passed over: they were refused before.
     pub fn scan(&self, body: &[u8]) -> Result<Notes, WireError> {
+        self.scan_with(body, &self.in_use())
+    }
+
+    /// The same for a request that was received under these rules, as far as they are known.
+    pub fn scan_again(&self, body: &[u8], rules_version: u32) -> Result<Notes, WireError> {
         let versions = self.in_use();
+        let then = versions.partition_point(|rules| rules.version() <= rules_version).max(1);
+        self.scan_with(body, versions.get(..then).unwrap_or(&versions))
+    }
+
+    fn scan_with(&self, body: &[u8], versions: &[Arc<RuleSet>]) -> Result<Notes, WireError> {
         let mut scan = Scan {
+            services: self.services(),
+            service: 0,
             scratch: versions.iter().map(|_| Scratch::default()).collect(),
-            versions: &versions,
-            notes: Notes::default(),
+            versions,
+            notes: Notes { rules_version: versions.last().map_or(0, |v| v.version()), ..Notes::default() },
             places: HashMap::default(),
         };
         for resource_spans in resource_spans(body) {
@@ -35,6 +48,9 @@ impl Rulebook {
 
 /// A scan under way.
 struct Scan<'v> {
+    services: &'v Services,
+    /// The number of the service whose spans come now.
+    service: u16,
     versions: &'v [Arc<RuleSet>],
     scratch: SmallVec<[Scratch; 1]>,
     notes: Notes,
@@ -44,6 +60,7 @@ struct Scan<'v> {
 
 impl Scan<'_> {
     fn begin_resource(&mut self, resource: &[u8]) -> Result<(), WireError> {
+        self.service = self.services.number(service_name(resource)?);
         for (rules, scratch) in self.versions.iter().zip(&mut self.scratch) {
             rules.program().begin_resource(resource, scratch)?;
         }
@@ -67,7 +84,7 @@ impl Scan<'_> {
         };
         let place = self.place_of(trace_id);
         let note = &mut self.notes.traces[place];
-        add_span(note, &view);
+        add_span(note, &view, self.service);
         let matches = note.matches.iter_mut();
         for ((rules, scratch), matches) in self.versions.iter().zip(&mut self.scratch).zip(matches) {
             rules.program().end_span(&view, scratch, matches);
@@ -106,13 +123,22 @@ fn empty_note(trace_id: TraceId, versions: &[Arc<RuleSet>]) -> TraceNote {
         end_unix_nano: 0,
         has_root: false,
         randomness: None,
+        services: TraceServices::new(),
         matches: versions.iter().map(nothing).collect(),
     }
 }
 
 #[inline]
-fn add_span(note: &mut TraceNote, view: &SpanView<'_>) {
+fn add_span(note: &mut TraceNote, view: &SpanView<'_>, service: u16) {
     note.spans += 1;
+    // A request's spans of one service come one after the other.
+    match note.services.last_mut() {
+        Some(last) if last.service == service => last.spans += 1,
+        _ => match note.services.iter_mut().find(|known| known.service == service) {
+            Some(known) => known.spans += 1,
+            None => note.services.push(ServiceSpans { service, spans: 1 }),
+        },
+    }
     note.errors += u32::from(view.status_code == STATUS_ERROR);
     note.bytes = note.bytes.saturating_add(u32::try_from(view.raw.len()).unwrap_or(u32::MAX));
     note.start_unix_nano = note.start_unix_nano.min(view.start_time_unix_nano);
@@ -121,6 +147,18 @@ fn add_span(note: &mut TraceNote, view: &SpanView<'_>) {
     if note.randomness.is_none() && !view.trace_state.is_empty() {
         note.randomness = SamplingState::parse(view.trace_state).randomness;
     }
+}
+
+/// `service.name` of a raw `Resource`; empty where there is none.
+fn service_name(resource: &[u8]) -> Result<&str, WireError> {
+    const ATTRIBUTES: u32 = 1;
+    for attribute in attributes_of(resource, ATTRIBUTES) {
+        let attribute = attribute?;
+        if attribute.key == "service.name" {
+            return Ok(if let AnyView::Str(name) = attribute.value { name } else { "" });
+        }
+    }
+    Ok("")
 }
 
 /// The key of a raw `KeyValue`. Nearly always its first field, and short.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Threshold;
+use super::services::TraceServices;
 use crate::log::Position;
 use crate::runtime::Tenant;
 use crate::wire::TraceId;
@@ -52,6 +53,8 @@ pub struct KeptTrace {
     pub start_unix_nano: u64,
     /// The latest end among them, Unix nanoseconds.
     pub end_unix_nano: u64,
+    /// The spans by service.
+    pub services: TraceServices,
     /// Why it was kept.
     pub verdict: Arc<Verdict>,
 }
@@ -103,6 +106,8 @@ pub struct Rescued {
     pub start_unix_nano: u64,
     /// The latest end among them, Unix nanoseconds.
     pub end_unix_nano: u64,
+    /// The spans by the service's name.
+    pub services: Vec<(Arc<str>, u32)>,
 }
 
 /// What came of [`Sampler::pin`](super::Sampler::pin).

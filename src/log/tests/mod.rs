@@ -99,7 +99,12 @@ impl Rig {
 }
 
 fn meta(n: u64) -> SpansMeta {
-    SpansMeta { tenant: Tenant::new("acme").unwrap(), request_id: RequestId(n), received_unix_nano: n * 1000 }
+    SpansMeta {
+        tenant: Tenant::new("acme").unwrap(),
+        request_id: RequestId(n),
+        received_unix_nano: n * 1000,
+        rules_version: 1,
+    }
 }
 
 /// Spans that can be told from others, of about this many bytes once written.

@@ -173,7 +173,12 @@ impl World {
 
     /// Puts a request into the log; its traces are live until [`Self::forget`].
     pub fn log(&self, request: &ExportTraceServiceRequest, state: LiveState) {
-        let meta = SpansMeta { tenant: Tenant::default(), request_id: RequestId(1), received_unix_nano: NOW };
+        let meta = SpansMeta {
+            tenant: Tenant::default(),
+            request_id: RequestId(1),
+            received_unix_nano: NOW,
+            rules_version: 1,
+        };
         let mut log = self.log.0.lock();
         let position = Position(log.records.len() as u64);
         let traces = traces_of(request);
@@ -201,6 +206,7 @@ impl World {
                 bytes: 1,
                 start_unix_nano: part.start_unix_nano,
                 end_unix_nano: part.end_unix_nano,
+                services: Default::default(),
                 verdict: verdict(),
             });
             trace.places.extend(part.places);

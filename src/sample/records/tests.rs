@@ -30,12 +30,30 @@ fn decided() -> Vec<Decided> {
         .collect()
 }
 
+fn rescued() -> Vec<Rescued> {
+    let of = |decided: Decided| Rescued {
+        tenant: decided.tenant,
+        trace_id: decided.trace_id,
+        verdict: decided.verdict,
+        places: Places::from_slice(&[Position(7), Position(9), Position(1 << 40)]),
+        spans: 3,
+        bytes: 900,
+        start_unix_nano: 1 << 60,
+        end_unix_nano: (1 << 60) + 5,
+        services: vec![("shop".into(), 2), ("".into(), 1)],
+    };
+    decided().into_iter().map(of).collect()
+}
+
 #[test]
 fn records_read_back_as_they_were_written() {
     assert_eq!(decode_verdicts(&encode_verdicts(&decided())), Ok(decided()));
     let flush = Flush { batch: 1 << 33, traces: decided() };
     assert_eq!(decode_flush(&encode_flush(flush.batch, &flush.traces)), Ok(flush));
-    assert_eq!(decode_done(&encode_done(77)), Ok(77));
+    let one = StoredSpans { tenant: Tenant::default(), service: "shop".into(), stored: 5, duplicates: 1 };
+    let done = Done { batch: 77, stored: vec![one] };
+    assert_eq!(decode_done(&encode_done(&done)), Ok(done));
+    assert_eq!(decode_rescue(&encode_rescue(&rescued())), Ok(rescued()));
     assert_eq!(decode_verdicts(&encode_verdicts(&[])), Ok(vec![]));
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::RuleSet;
+use crate::sample::services::Services;
 
 /// The rules in force, and older versions that traces under way are still decided by. Shared by all requests.
 #[derive(Debug)]
 pub struct Rulebook {
     debug: bool,
     versions: RwLock<Arc<Versions>>,
+    services: Services,
 }
 
 /// Ascending by version, never empty; the last is in force.
@@ -19,7 +21,18 @@ pub(in crate::sample) type Versions = Vec<Arc<RuleSet>>;
 impl Rulebook {
     /// A book that begins with these rules, as version 1. `debug` keeps everything, whatever they say.
     pub fn new(rules: RuleSet, debug: bool) -> Self {
-        Self { debug, versions: RwLock::new(Arc::new(vec![Arc::new(rules.in_force(1, debug))])) }
+        Self::begin(1, rules, debug)
+    }
+
+    /// The same, as another version: the numbers go on over restarts.
+    pub fn begin(version: u32, rules: RuleSet, debug: bool) -> Self {
+        let versions = Arc::new(vec![Arc::new(rules.in_force(version, debug))]);
+        Self { debug, versions: RwLock::new(versions), services: Services::default() }
+    }
+
+    /// The names of services that spans are counted by.
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Puts rules into force for traces whose first span comes from now on, and gives their version. Rules whose text
@@ -37,12 +50,16 @@ impl Rulebook {
         version
     }
 
-    /// Puts rules into force under the version they had before a restart. Versions that are not newer than the one in
-    /// force give way.
+    /// Brings back rules from before a restart, that pending traces are still decided by. The ones in force stay in force:
+    /// a version that is not older is passed over.
     pub fn restore(&self, version: u32, rules: RuleSet) {
         let mut versions = self.versions.write();
-        let mut next: Versions = versions.iter().filter(|known| known.version() < version).cloned().collect();
-        next.push(Arc::new(rules.in_force(version, self.debug)));
+        let place = versions.partition_point(|known| known.version() < version);
+        if versions.get(place).is_none_or(|known| known.version() == version) {
+            return;
+        }
+        let mut next = Versions::clone(&versions);
+        next.insert(place, Arc::new(rules.in_force(version, self.debug)));
         *versions = Arc::new(next);
     }
 

@@ -195,5 +195,9 @@ fn versions_come_and_go() {
     assert_eq!(book.in_use().len(), 1);
     assert_eq!(book.current().version(), 3, "the one in force stays");
     book.restore(7, rules(40));
-    assert_eq!((book.current().version(), book.install(rules(50))), (7, 8));
+    book.restore(3, rules(40));
+    assert_eq!(book.current().version(), 3, "what comes back is never in force");
+    book.restore(1, rules(10));
+    assert_eq!(book.in_use().iter().map(|rules| rules.version()).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(Rulebook::begin(7, rules(40), false).install(rules(50)), 8);
 }

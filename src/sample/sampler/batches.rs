@@ -1,13 +1,14 @@
 //! Kept traces, on their way into the table in batches: planned, flushed, done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Sampler, kept_memory};
 use crate::log::Position;
 use crate::sample::index::Key;
-use crate::sample::records::{Decided, Flush};
+use crate::sample::records::{Decided, Done, Flush};
+use crate::sample::services::add_services;
 use crate::sample::verdict::{Batch, KeptTrace, Places};
 
 /// When kept traces become a batch.
@@ -49,8 +50,7 @@ impl Sampler {
             return std::mem::take(&mut planned.refused).then(|| planned.flush.clone());
         }
         let waited = now.saturating_sub(self.kept_since?);
-        let bytes: u64 = self.kept.iter().map(|trace| trace.bytes).sum();
-        if bytes < policy.bytes && waited < policy.age {
+        if self.kept_bytes < policy.bytes && waited < policy.age {
             return None;
         }
         let batch = self.next_batch_id.max(self.applied.0);
@@ -114,6 +114,7 @@ impl Sampler {
             match wanted.get(&key) {
                 Some(flushed) if trace.places.last().is_some_and(|last| *last <= flushed.up_to) => {
                     self.kept_memory = self.kept_memory.saturating_sub(kept_memory(&trace.places));
+                    self.kept_bytes = self.kept_bytes.saturating_sub(trace.bytes);
                     self.join(&mut taken, key, trace);
                 }
                 _ => left.push_back(trace),
@@ -151,6 +152,9 @@ impl Sampler {
         whole.places.sort_unstable();
         whole.places.dedup();
         self.needed.hold(&whole.places);
+        let mut services = whole.services.to_vec();
+        add_services(&mut services, &part.services);
+        whole.services = services.into();
         whole.spans = whole.spans.saturating_add(part.spans);
         whole.bytes += part.bytes;
         whole.start_unix_nano = whole.start_unix_nano.min(part.start_unix_nano);
@@ -171,14 +175,17 @@ impl Sampler {
             tenant: flushed.tenant.clone(),
             trace_id: flushed.trace_id,
             places: stored,
+            // How many of the spans lie in which part is not known: all are counted with the first.
             spans: entry.spans,
-            bytes: entry.bytes,
+            services: entry.services(),
+            bytes: entry.bytes.into(),
             start_unix_nano: entry.start_unix_nano,
             end_unix_nano: entry.end_unix_nano,
             verdict: flushed.verdict.clone(),
         };
         if !rest.is_empty() {
             entry.places = rest;
+            entry.forget_counts();
             self.needed.hold(&entry.places);
             // Its verdict is known now, and it is to be kept.
             self.keep(*key, entry, flushed.verdict.clone(), Duration::ZERO);
@@ -187,13 +194,31 @@ impl Sampler {
     }
 
     /// A Done record is committed: the batch is in the table.
-    pub fn apply_done(&mut self, position: Position, id: u64) {
+    pub fn apply_done(&mut self, position: Position, done: &Done) {
         self.applied = self.applied.max(position);
-        self.next_batch_id = self.next_batch_id.max(id.saturating_add(1));
-        if let Some(batch) = self.in_flight.remove(&id) {
-            for trace in &batch.traces {
-                self.needed.let_go(&trace.places);
+        self.next_batch_id = self.next_batch_id.max(done.batch.saturating_add(1));
+        let Some(batch) = self.in_flight.remove(&done.batch) else { return };
+        for trace in &batch.traces {
+            self.needed.let_go(&trace.places);
+        }
+        self.count_stored(position, &batch, done);
+    }
+
+    fn count_stored(&mut self, position: Position, batch: &Batch, done: &Done) {
+        let Some(mut open) = self.balance.at(position) else { return };
+        let mut expected: BTreeMap<(u16, u16), u64> = BTreeMap::new();
+        for trace in &batch.traces {
+            let tenant = self.tenants.number(&trace.tenant);
+            for one in &trace.services {
+                *expected.entry((tenant, one.service)).or_default() += u64::from(one.spans);
             }
         }
+        let mut stored: BTreeMap<(u16, u16), (u64, u64)> = BTreeMap::new();
+        for one in &done.stored {
+            let service = self.rulebook.services().number(&one.service);
+            let sums = stored.entry((self.tenants.number(&one.tenant), service)).or_default();
+            *sums = (sums.0 + one.stored, sums.1 + one.duplicates);
+        }
+        open.stored(&expected, &stored);
     }
 }

@@ -11,15 +11,15 @@ impl Sampler {
         let mut found: Vec<LiveTrace> = match filter.trace_id {
             Some(trace_id) => {
                 let key = Key { tenant, trace_id };
-                self.entries.get_key_value(&key).into_iter().map(|(k, e)| pending(filter, k, e)).collect()
+                self.entries.get(&key).into_iter().map(|entry| pending(filter, &key, entry)).collect()
             }
             None => self
                 .entries
-                .iter()
-                .filter(|(key, entry)| {
+                .from_oldest()
+                .filter(|(_, key, entry)| {
                     key.tenant == tenant && overlaps(filter, entry.start_unix_nano, entry.end_unix_nano)
                 })
-                .map(|(key, entry)| pending(filter, key, entry))
+                .map(|(_, key, entry)| pending(filter, &key, entry))
                 .collect(),
         };
         let in_flight = self.in_flight.values().flat_map(|batch| &batch.traces);

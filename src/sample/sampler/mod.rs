@@ -10,6 +10,7 @@
 //! - the batch is in the table → a Done record → [`Sampler::apply_done`]: the log may forget its spans.
 
 mod batches;
+mod checkpoint;
 mod live;
 mod rescue;
 mod stats;
@@ -17,18 +18,20 @@ mod stats;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use batches::BatchPolicy;
 use batches::Planned;
+pub use checkpoint::Checkpoint;
 use rescue::Rescues;
 pub use stats::{SamplerStats, Tally};
 
 use super::actions::Limiter;
+use super::balance::{AccountOf, Balance, named};
 use super::decisions::Decisions;
-use super::index::{Entries, Entry, Key, Needed, Tenants, places_heap};
+use super::index::{Due, Entries, Entry, Key, Needed, Tenants, places_heap};
 use super::notes::{Notes, TraceNote};
 use super::records::Decided;
 use super::rules::{Facts, RuleSet, Rulebook};
@@ -67,7 +70,7 @@ const DECISIONS_MAX: usize = 8192;
 const RULES_STAY: Duration = Duration::from_secs(60);
 /// A trace with more than this is decided at once, in bytes on the wire. What comes later is late, and goes into batches of
 /// its own: no trace makes a batch too large to be written.
-const TRACE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const TRACE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 
 /// The sampler's state. Bounded by [`SamplerConfig`].
 pub struct Sampler {
@@ -76,12 +79,13 @@ pub struct Sampler {
     limiter: Limiter,
     tenants: Tenants,
     entries: Entries,
-    /// When traces are due. A trace whose time changed is in it twice; the entry knows which one holds.
-    due: BinaryHeap<Reverse<(Duration, Key)>>,
-    /// Traces in the order of their first span, to find the oldest when there is no room. Gone ones are skipped.
-    arrivals: VecDeque<Key>,
+    /// When the traces in the slots are due. A trace whose time changed is in it twice; the entry knows which one holds. A
+    /// slot may hold another trace by then: if that is due at the same time, it may as well be decided for it.
+    due: BinaryHeap<Reverse<(Due, u32)>>,
     decisions: Decisions,
     kept: VecDeque<KeptTrace>,
+    /// Their spans' bytes on the wire.
+    kept_bytes: u64,
     kept_since: Option<Duration>,
     /// A batch whose Flush record is on its way to the disk.
     planned: Option<Planned>,
@@ -91,8 +95,12 @@ pub struct Sampler {
     applied: Position,
     pending_memory: usize,
     kept_memory: usize,
+    /// What became of every span.
+    balance: Balance,
     stats: SamplerStats,
     counting: bool,
+    /// The waits of the version asked for last.
+    known_waits: (u32, Duration, Duration),
     /// The rules in force, and since when they have been seen to be.
     rules_since: (u32, Duration),
     /// Dropped traces that are to be kept after all, as soon as they are found in the log.
@@ -112,8 +120,8 @@ impl Sampler {
             tenants: Tenants::default(),
             entries: Entries::default(),
             due: BinaryHeap::new(),
-            arrivals: VecDeque::new(),
             kept: VecDeque::new(),
+            kept_bytes: 0,
             kept_since: None,
             planned: None,
             in_flight: BTreeMap::new(),
@@ -122,8 +130,10 @@ impl Sampler {
             applied: Position(0),
             pending_memory: 0,
             kept_memory: 0,
+            balance: Balance::default(),
             stats: SamplerStats::default(),
             counting: false,
+            known_waits: (u32::MAX, Duration::ZERO, Duration::ZERO),
             rules_since: (0, Duration::ZERO),
             rescues: Rescues::default(),
             again: Vec::new(),
@@ -133,7 +143,35 @@ impl Sampler {
     /// Replay is over. Gives the batches that were under way: they have to be written again under their ids.
     pub fn go_live(&mut self) -> Vec<Arc<Batch>> {
         self.counting = true;
+        // Requests that were scanned before a change of rules were so before the restart.
+        let current = self.rulebook.current().version();
+        let oldest = self.entries.from_oldest().next().map(|(_, _, entry)| entry.rules_version);
+        self.rulebook.retire_before(oldest.unwrap_or(current));
+        self.stats.spans_lost_in_log = self.balance.settle(&self.outstanding());
         self.in_flight.values().cloned().collect()
+    }
+
+    /// The spans in the index and on their way to the table, by tenant and service.
+    fn outstanding(&self) -> BTreeMap<(u16, u16), u64> {
+        let mut spans: HashMap<(u16, u16), u64, foldhash::fast::RandomState> = HashMap::default();
+        for (_, key, entry) in self.entries.from_oldest() {
+            for one in entry.services() {
+                *spans.entry((key.tenant, one.service)).or_default() += u64::from(one.spans);
+            }
+        }
+        let in_flight = self.in_flight.values().flat_map(|batch| &batch.traces);
+        for trace in self.kept.iter().chain(in_flight) {
+            let tenant = self.tenants.find(&trace.tenant).unwrap_or_default();
+            for one in &trace.services {
+                *spans.entry((tenant, one.service)).or_default() += u64::from(one.spans);
+            }
+        }
+        spans.into_iter().collect()
+    }
+
+    /// The loss ledger: what became of every span that was received, by tenant and service.
+    pub fn accounts(&self) -> Vec<AccountOf> {
+        named(&self.balance, |number| self.tenants.name(number), self.rulebook.services())
     }
 
     /// Takes the notes of a committed record of spans. `age` is how long ago the record was received: zero live.
@@ -150,46 +188,69 @@ impl Sampler {
             self.stats.spans_received += u64::from(notes.spans);
         }
         let tenant = self.tenants.number(tenant);
+        if let Some(mut open) = self.balance.at(position) {
+            notes.traces.iter().for_each(|note| open.received(tenant, &note.services));
+        }
         for note in &notes.traces {
-            self.observe_trace(Key { tenant, trace_id: note.trace_id }, position, note, now, age);
+            let key = Key { tenant, trace_id: note.trace_id };
+            match self.entries.find(&key) {
+                Some(slot) => self.observe_more(slot, position, note, now, age),
+                None => match self.decisions.get(&key).cloned() {
+                    Some(verdict) => self.observe_late(key, position, note, &verdict, now),
+                    None => self.observe_new(key, position, note, now, age),
+                },
+            }
         }
     }
 
-    fn observe_trace(
+    fn observe_new(&mut self, key: Key, position: Position, note: &TraceNote, now: Duration, age: Duration) {
+        let version = note.matches.last().map_or(0, |m| m.version);
+        let (wait, after_root) = self.waits(version);
+        let wait = if note.has_root { wait.min(after_root) } else { wait };
+        let entry = Entry::new(position, note, (now + wait).saturating_sub(age));
+        self.pending_memory += entry.memory();
+        self.needed.hold(&entry.places);
+        let due = entry.due;
+        let slot = self.entries.insert(key, entry);
+        self.due.push(Reverse((due, slot)));
+    }
+
+    fn observe_more(
         &mut self,
-        key: Key,
+        slot: u32,
         position: Position,
         note: &TraceNote,
         now: Duration,
         age: Duration,
     ) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            let before = entry.memory();
-            entry.add(position, note);
-            if entry.verdict.is_none() {
-                self.pending_memory += entry.memory().saturating_sub(before);
-            }
-            let rules = rules_of(&self.rulebook, entry.matches.version);
-            let due = (now + rules.after_root()).saturating_sub(age);
-            let is_giant = entry.bytes > TRACE_BYTES_MAX && entry.verdict.is_none();
-            let due = if is_giant { now.saturating_sub(age) } else { due };
-            if (note.has_root || is_giant) && due < entry.due {
-                entry.due = due;
-                self.due.push(Reverse((due, key)));
-            }
-        } else if let Some(verdict) = self.decisions.get(&key).cloned() {
-            self.observe_late(key, position, note, &verdict, now);
-        } else {
-            let version = note.matches.last().map_or(0, |m| m.version);
-            let rules = rules_of(&self.rulebook, version);
-            let wait = if note.has_root { rules.wait().min(rules.after_root()) } else { rules.wait() };
-            let entry = Entry::new(position, note, (now + wait).saturating_sub(age));
-            self.due.push(Reverse((entry.due, key)));
-            self.arrivals.push_back(key);
-            self.pending_memory += entry.memory();
-            self.needed.hold(&entry.places);
-            self.entries.insert(key, entry);
+        let Some((_, entry)) = self.entries.at_mut(slot) else { return };
+        let before = entry.memory();
+        entry.add(position, note);
+        if !entry.is_decided {
+            self.pending_memory += entry.memory().saturating_sub(before);
         }
+        let is_giant = entry.bytes > TRACE_BYTES_MAX && !entry.is_decided;
+        let version = entry.rules_version;
+        if !note.has_root && !is_giant {
+            return;
+        }
+        let wait = if is_giant { Duration::ZERO } else { self.waits(version).1 };
+        let due = Due::at((now + wait).saturating_sub(age));
+        if let Some((_, entry)) = self.entries.at_mut(slot)
+            && due < entry.due
+        {
+            entry.due = due;
+            self.due.push(Reverse((due, slot)));
+        }
+    }
+
+    /// How long traces under a version of the rules wait: from their first span, and from their root.
+    fn waits(&mut self, version: u32) -> (Duration, Duration) {
+        if self.known_waits.0 != version {
+            let rules = rules_of(&self.rulebook, version);
+            self.known_waits = (version, rules.wait(), rules.after_root());
+        }
+        (self.known_waits.1, self.known_waits.2)
     }
 
     fn observe_late(
@@ -206,14 +267,16 @@ impl Sampler {
             self.again.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
         }
         if !verdict.keep {
+            if let Some(mut open) = self.balance.at(position) {
+                open.decided(key.tenant, &note.services, verdict);
+            }
             self.wish_for(key, position, note, verdict);
+            return;
         }
-        if verdict.keep {
-            let verdict = self.decisions.share(Verdict { late: true, ..Verdict::clone(verdict) });
-            let entry = Entry::new(position, note, now);
-            self.needed.hold(&entry.places);
-            self.keep(key, entry, verdict, now);
-        }
+        let verdict = self.decisions.share(Verdict { late: true, ..Verdict::clone(verdict) });
+        let entry = Entry::new(position, note, now);
+        self.needed.hold(&entry.places);
+        self.keep(key, entry, verdict, now);
     }
 
     /// Decides what is due, and the oldest beyond the bound of memory. The caller writes the decisions to the log and gives
@@ -221,56 +284,59 @@ impl Sampler {
     /// until then.
     pub fn tick(&mut self, now: Duration) -> Option<Vec<Decided>> {
         let mut decided = std::mem::take(&mut self.again);
-        while self.pending_memory + self.kept_memory > self.config.index_bytes_max
-            && decided.len() < DECISIONS_MAX
-        {
-            let Some(oldest) = self.arrivals.pop_front() else { break };
-            self.decide(oldest, now, true, &mut decided);
+        if self.pending_memory + self.kept_memory > self.config.index_bytes_max {
+            self.decide_oldest(now, &mut decided);
         }
-        while let Some(Reverse((due, key))) = self.due.peek().copied()
-            && due <= now
+        while let Some(Reverse((due, slot))) = self.due.peek().copied()
+            && due.time() <= now
             && decided.len() < DECISIONS_MAX
         {
             self.due.pop();
-            if self.entries.get(&key).is_some_and(|entry| entry.due == due) {
-                self.decide(key, now, false, &mut decided);
+            if self.entries.at(slot).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided) {
+                self.decide(slot, now, false, &mut decided);
             }
         }
-        self.forget_arrivals();
         (!decided.is_empty()).then_some(decided)
     }
 
-    fn decide(&mut self, key: Key, now: Duration, early: bool, decided: &mut Vec<Decided>) {
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.verdict.is_none()) else { return };
-        let verdict = if self.config.debug {
-            debug_verdict(entry.matches.version)
-        } else {
-            let rules = rules_of(&self.rulebook, entry.matches.version);
-            let facts = Facts {
-                trace_id: key.trace_id,
-                randomness: entry.randomness,
-                duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
-                has_root: entry.has_root,
-                spans: entry.spans,
-                matches: Some(&entry.matches),
-            };
-            rules.decide(&facts, &mut self.limiter, now)
-        };
-        let verdict = self.decisions.share(Verdict { early, ..verdict });
-        // Its memory counts until it leaves the index; what cannot be decided again must not be counted as too much.
-        self.pending_memory = self.pending_memory.saturating_sub(entry.memory());
-        entry.verdict = Some(verdict.clone());
-        let tenant = self.tenants.name(key.tenant);
-        decided.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
+    /// Decides the oldest, until what waits is within the bound.
+    fn decide_oldest(&mut self, now: Duration, decided: &mut Vec<Decided>) {
+        let mut excess = (self.pending_memory + self.kept_memory).saturating_sub(self.config.index_bytes_max);
+        let mut oldest = Vec::new();
+        for (slot, _, entry) in self.entries.from_oldest().filter(|(_, _, entry)| !entry.is_decided) {
+            if excess == 0 || decided.len() + oldest.len() >= DECISIONS_MAX {
+                break;
+            }
+            oldest.push(slot);
+            excess = excess.saturating_sub(entry.memory());
+        }
+        oldest.into_iter().for_each(|slot| self.decide(slot, now, true, decided));
     }
 
-    /// The queue of arrivals holds traces that are gone: drop those at its front.
-    fn forget_arrivals(&mut self) {
-        while let Some(front) = self.arrivals.front()
-            && self.entries.get(front).is_none_or(|entry| entry.verdict.is_some())
-        {
-            self.arrivals.pop_front();
-        }
+    fn decide(&mut self, slot: u32, now: Duration, early: bool, decided: &mut Vec<Decided>) {
+        let Some((key, entry)) = self.entries.at(slot).filter(|(_, entry)| !entry.is_decided) else { return };
+        let verdict = if self.config.debug {
+            debug_verdict(entry.rules_version)
+        } else {
+            let rules = rules_of(&self.rulebook, entry.rules_version);
+            entry.with_matches(|matches| {
+                let facts = Facts {
+                    trace_id: key.trace_id,
+                    randomness: entry.randomness(),
+                    duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
+                    has_root: entry.has_root,
+                    spans: entry.spans,
+                    matches: Some(matches),
+                };
+                rules.decide(&facts, &mut self.limiter, now)
+            })
+        };
+        // Its memory counts until it leaves the index; what cannot be decided again must not be counted as too much.
+        self.pending_memory = self.pending_memory.saturating_sub(entry.memory());
+        let verdict = self.decisions.share(Verdict { early, ..verdict });
+        self.entries.decide(slot, verdict.clone());
+        let tenant = self.tenants.name(key.tenant);
+        decided.push(Decided { tenant, trace_id: key.trace_id, verdict, up_to: Position(0) });
     }
 
     /// Acts on verdicts that are in the log at `position`: kept traces go on to the store, dropped ones are let go.
@@ -283,6 +349,9 @@ impl Sampler {
             if self.counting {
                 self.stats.count_verdict(&decision.verdict, entry.spans);
             }
+            if let Some(mut open) = self.balance.at(position) {
+                open.decided(key.tenant, &entry.services(), &decision.verdict);
+            }
             if decision.verdict.keep {
                 self.keep(key, entry, decision.verdict.clone(), now);
             } else {
@@ -294,7 +363,7 @@ impl Sampler {
 
     fn take_entry(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        if entry.verdict.is_none() {
+        if !entry.is_decided {
             self.pending_memory = self.pending_memory.saturating_sub(entry.memory());
         }
         Some(entry)
@@ -305,7 +374,6 @@ impl Sampler {
     ///
     /// A request that was scanned just before new rules came may be committed after: old rules stay for a while.
     fn retire_rules(&mut self, now: Duration) {
-        self.forget_arrivals();
         let current = self.rulebook.current().version();
         if self.rules_since.0 != current {
             self.rules_since = (current, now);
@@ -313,7 +381,7 @@ impl Sampler {
         if now.saturating_sub(self.rules_since.1) < RULES_STAY {
             return;
         }
-        let oldest = self.arrivals.iter().find_map(|key| self.entries.get(key)).map(|e| e.matches.version);
+        let oldest = self.entries.from_oldest().next().map(|(_, _, entry)| entry.rules_version);
         self.rulebook.retire_before(oldest.unwrap_or(current));
     }
 
@@ -321,11 +389,12 @@ impl Sampler {
         let trace = KeptTrace {
             tenant: self.tenants.name(key.tenant),
             trace_id: key.trace_id,
-            places: entry.places,
+            services: entry.services(),
             spans: entry.spans,
-            bytes: entry.bytes,
+            bytes: entry.bytes.into(),
             start_unix_nano: entry.start_unix_nano,
             end_unix_nano: entry.end_unix_nano,
+            places: entry.places,
             verdict,
         };
         self.push_kept(trace, now);
@@ -333,13 +402,14 @@ impl Sampler {
 
     fn push_kept(&mut self, trace: KeptTrace, now: Duration) {
         self.kept_memory += kept_memory(&trace.places);
+        self.kept_bytes += trace.bytes;
         self.kept.push_back(trace);
         self.kept_since.get_or_insert(now);
     }
 
     /// When the next trace is due, on the monotonic clock.
     pub fn next_due(&self) -> Option<Duration> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.peek().map(|Reverse((due, _))| due.time())
     }
 
     /// Whether kept traces that cannot be stored take so much that no more should be taken in.

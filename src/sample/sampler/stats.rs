@@ -38,6 +38,8 @@ pub struct SamplerStats {
     pub rescued: Tally,
     /// Dropped traces that were to be kept after all, and could not be.
     pub rescues_missed: u64,
+    /// Spans that were acknowledged before the restart and could not be found in the log again: a part of it is damaged.
+    pub spans_lost_in_log: u64,
     /// Traces decided before they were due, because the index was full.
     pub decided_early: u64,
     /// An estimate of the spans received, from the adjusted counts of those kept.

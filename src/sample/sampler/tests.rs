@@ -10,9 +10,16 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
-use crate::sample::records::{Flush, decode_flush, decode_verdicts, encode_flush, encode_verdicts};
+use crate::sample::StoredSpans;
+use crate::sample::records::{
+    Done, Flush, decode_done, decode_flush, decode_rescue, decode_verdicts, encode_done, encode_flush,
+    encode_verdicts,
+};
+use crate::sample::services::UNKNOWN_SERVICE;
 use crate::sample::{LiveFilter, LiveState, parse_rules};
 use crate::wire::TraceId;
+
+mod ledger;
 
 const RULES: &str = "
 version: 1
@@ -61,7 +68,8 @@ enum Rec {
     Spans(Vec<u8>),
     Verdicts(Vec<u8>),
     Flush(Vec<u8>),
-    Done(u64),
+    Done(Vec<u8>),
+    Rescue(Vec<u8>),
 }
 
 type Written = Vec<(TraceId, Vec<Position>)>;
@@ -110,7 +118,10 @@ impl World {
                 let batch = self.sampler.apply_flush(position, &decode_flush(payload).unwrap());
                 self.to_write.push(batch);
             }
-            Rec::Done(batch) => self.sampler.apply_done(position, *batch),
+            Rec::Rescue(payload) => {
+                self.sampler.apply_rescue(position, &decode_rescue(payload).unwrap(), self.now);
+            }
+            Rec::Done(payload) => self.sampler.apply_done(position, &decode_done(payload).unwrap()),
         }
     }
 
@@ -130,17 +141,23 @@ impl World {
     }
 
     /// Writes one batch to the table: nothing happens if it is there already, but it must be the same.
-    fn write(&mut self) -> Option<u64> {
+    fn write(&mut self) -> Option<Vec<u8>> {
         let batch = self.to_write.pop()?;
         let rows: Written = batch.traces.iter().map(|t| (t.trace_id, t.places.to_vec())).collect();
         let there = self.table.entry(batch.id).or_insert_with(|| rows.clone());
         assert_eq!(*there, rows, "batch {} came again with other places", batch.id);
-        Some(batch.id)
+        let stored = batch.traces.iter().map(|trace| StoredSpans {
+            tenant: trace.tenant.clone(),
+            service: UNKNOWN_SERVICE.into(),
+            stored: trace.places.len() as u64,
+            duplicates: 0,
+        });
+        Some(encode_done(&Done { batch: batch.id, stored: stored.collect() }))
     }
 
     fn store(&mut self) {
-        if let Some(batch) = self.write() {
-            self.commit(Rec::Done(batch));
+        if let Some(done) = self.write() {
+            self.commit(Rec::Done(done));
         }
     }
 
@@ -163,6 +180,10 @@ impl World {
         }
         let stats = self.sampler.stats();
         assert_eq!((stats.pending_traces, stats.kept_traces_not_stored), (0, 0));
+        for one in self.sampler.accounts() {
+            assert_eq!(one.account.outstanding(), 0, "{one:?}");
+            assert_eq!(one.account.damaged, 0, "{one:?}");
+        }
     }
 
     /// All places in the table by trace; each place once.

@@ -60,6 +60,7 @@ impl MapRecords {
                 tenant: Tenant::default(),
                 request_id: RequestId(at as u64),
                 received_unix_nano: NOW,
+                rules_version: 1,
             };
             (Position(at as u64), Arc::new(SpansRecord { meta, body: request.encode_to_vec().into() }))
         };
@@ -84,6 +85,7 @@ impl MapRecords {
             bytes: 1,
             start_unix_nano: 0,
             end_unix_nano: 0,
+            services: Default::default(),
             verdict: Arc::clone(verdict),
         };
         Batch { id, traces: places.into_iter().map(trace).collect() }

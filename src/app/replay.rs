@@ -1,0 +1,77 @@
+//! The log, read again at start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StartError;
+use crate::log::{RecordKind, Replay};
+use crate::runtime::{Clock, Tasks};
+use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
+use crate::sample::{Rulebook, Sampler};
+
+/// A sampler that has read the log. That may take a while: on a thread of its own, so that signals are still heard.
+pub(super) async fn replayed(
+    tasks: &Tasks,
+    mut sampler: Sampler,
+    replay: Replay,
+    rulebook: &Arc<Rulebook>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Sampler, StartError> {
+    let (rulebook, clock) = (rulebook.clone(), clock.clone());
+    let read = tasks.blocking("replay", move || {
+        replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
+        sampler
+    });
+    read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))
+}
+
+/// Feeds what is in the log to the sampler, as if it came now but for its age.
+pub fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock: &dyn Clock) {
+    let (mut records, mut spans) = (0u64, 0u64);
+    for record in replay {
+        records += 1;
+        let now = clock.monotonic();
+        let unreadable = |error: &dyn std::fmt::Display| {
+            tracing::error!(position = %record.position, %error, "a record of the log cannot be used; skipped");
+        };
+        match record.kind {
+            RecordKind::Spans => match record.spans() {
+                Ok(read) => match rulebook.scan_again(&read.body, read.meta.rules_version) {
+                    Ok(notes) => {
+                        let age = clock.now_unix_nano().saturating_sub(read.meta.received_unix_nano);
+                        spans += u64::from(notes.spans);
+                        let age = Duration::from_nanos(age);
+                        sampler.observe(record.position, &read.meta.tenant, &notes, now, age);
+                    }
+                    Err(error) => unreadable(&error),
+                },
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Verdicts => match decode_verdicts(&record.payload) {
+                Ok(decided) => sampler.apply_verdicts(record.position, &decided, now),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Flush => match decode_flush(&record.payload) {
+                Ok(flush) => drop(sampler.apply_flush(record.position, &flush)),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Done => match decode_done(&record.payload) {
+                Ok(done) => sampler.apply_done(record.position, &done),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Rescue => match decode_rescue(&record.payload) {
+                Ok(rescued) => sampler.apply_rescue(record.position, &rescued, now),
+                Err(error) => unreadable(&error),
+            },
+            RecordKind::Rules => {}
+        }
+    }
+    let stats = sampler.stats();
+    tracing::info!(
+        records,
+        spans,
+        pending_traces = stats.pending_traces,
+        kept_traces = stats.kept_traces_not_stored,
+        "the log was read"
+    );
+}

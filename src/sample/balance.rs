@@ -1,0 +1,209 @@
+//! The loss ledger: what became of every span that was received, by tenant and service.
+//!
+//! It is a function of the log, as the sampler is: each record that is applied moves spans from one column to another, so
+//! it balances at any moment, and over restarts:
+//!
+//! `received + rescued = stored + duplicates + dropped + damaged + outstanding`
+//!
+//! `outstanding` are the spans of traces that are pending, kept, or in a batch under way. A rescued span was dropped before,
+//! so it is on the left once more. Records up to the position of the last checkpoint are in its counts already, and are not
+//! counted again.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::services::{ServiceSpans, Services};
+use super::verdict::Verdict;
+use crate::log::Position;
+use crate::runtime::Tenant;
+
+/// What became of the spans of one tenant's service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Acknowledged.
+    pub received: u64,
+    /// Dropped before, found again, and kept after all.
+    pub rescued: u64,
+    /// Rows in the table because of them. Expiry takes them out of the table, not out of this count.
+    pub stored: u64,
+    /// Came twice (same trace, span id and kind), and stored once.
+    pub duplicates: u64,
+    /// Dropped, by rule.
+    pub dropped: BTreeMap<Arc<str>, u64>,
+    /// Of those kept or dropped: decided before they were due, because there was no room for more.
+    pub early: u64,
+    /// Kept, and lost because the log could not give them back.
+    pub damaged: u64,
+}
+
+impl Account {
+    /// What was dropped, by all rules.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// What neither has been stored nor lost nor dropped.
+    pub fn outstanding(&self) -> i128 {
+        let left = i128::from(self.received) + i128::from(self.rescued);
+        let right = [self.stored, self.duplicates, self.dropped_total(), self.damaged];
+        left - right.into_iter().map(i128::from).sum::<i128>()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.rescued += other.rescued;
+        self.stored += other.stored;
+        self.duplicates += other.duplicates;
+        self.early += other.early;
+        self.damaged += other.damaged;
+        for (rule, spans) in &other.dropped {
+            *self.dropped.entry(rule.clone()).or_default() += spans;
+        }
+    }
+}
+
+/// What a batch stored of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSpans {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Rows in the table.
+    pub stored: u64,
+    /// Left out because they came twice.
+    pub duplicates: u64,
+}
+
+/// The accounts of all tenants' services. Bounded: tenants are few, and services are told apart up to
+/// [`SERVICES_MAX`](super::services::SERVICES_MAX).
+#[derive(Debug, Default)]
+pub(super) struct Balance {
+    /// By the sampler's number of the tenant, and the number of the service.
+    accounts: BTreeMap<(u16, u16), Account>,
+    /// Records up to here are counted already.
+    counted: Position,
+}
+
+impl Balance {
+    /// Begins with what a checkpoint held: everything up to the position.
+    pub(super) fn begin(&mut self, counted: Position) {
+        self.counted = counted;
+    }
+
+    pub(super) fn set(&mut self, tenant: u16, service: u16, account: &Account) {
+        self.accounts.entry((tenant, service)).or_default().add(account);
+    }
+
+    /// The accounts to change because of a record at a position; `None` if it is counted already.
+    pub(super) fn at(&mut self, position: Position) -> Option<Open<'_>> {
+        (position > self.counted).then_some(Open(&mut self.accounts))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u16, &Account)> {
+        self.accounts.iter().map(|((tenant, service), account)| (*tenant, *service, account))
+    }
+
+    /// After a replay: spans that were counted as received, and are neither settled nor in the index, were in a part of
+    /// the log that is damaged. The other way round their receipt was in a part that is gone, and counts now.
+    pub(super) fn settle(&mut self, outstanding: &BTreeMap<(u16, u16), u64>) -> u64 {
+        for place in outstanding.keys() {
+            self.accounts.entry(*place).or_default();
+        }
+        let mut lost = 0;
+        for (place, account) in &mut self.accounts {
+            let here = i128::from(outstanding.get(place).copied().unwrap_or(0));
+            let missing = account.outstanding() - here;
+            if missing > 0 {
+                account.damaged += u64::try_from(missing).unwrap_or(u64::MAX);
+                lost += u64::try_from(missing).unwrap_or(u64::MAX);
+            } else {
+                account.received += u64::try_from(-missing).unwrap_or(0);
+            }
+        }
+        lost
+    }
+}
+
+/// The accounts, open for the changes that one record makes.
+pub(super) struct Open<'a>(&'a mut BTreeMap<(u16, u16), Account>);
+
+impl Open<'_> {
+    pub(super) fn received(&mut self, tenant: u16, services: &[ServiceSpans]) {
+        self.each(tenant, services, |account, spans| account.received += spans);
+    }
+
+    pub(super) fn rescued(&mut self, tenant: u16, services: &[ServiceSpans]) {
+        self.each(tenant, services, |account, spans| account.rescued += spans);
+    }
+
+    /// A verdict acts on these spans.
+    pub(super) fn decided(&mut self, tenant: u16, services: &[ServiceSpans], verdict: &Verdict) {
+        self.each(tenant, services, |account, spans| {
+            if verdict.early {
+                account.early += spans;
+            }
+            if !verdict.keep {
+                match account.dropped.get_mut(&verdict.rule) {
+                    Some(dropped) => *dropped += spans,
+                    None => drop(account.dropped.insert(verdict.rule.clone(), spans)),
+                }
+            }
+        });
+    }
+
+    /// A batch is in the table. What was to be in it and is not was lost.
+    pub(super) fn stored(
+        &mut self,
+        expected: &BTreeMap<(u16, u16), u64>,
+        stored: &BTreeMap<(u16, u16), (u64, u64)>,
+    ) {
+        for place in expected.keys().chain(stored.keys().filter(|place| !expected.contains_key(place))) {
+            let account = self.0.entry(*place).or_default();
+            let (rows, duplicates) = stored.get(place).copied().unwrap_or((0, 0));
+            account.stored += rows;
+            account.duplicates += duplicates;
+            let (found, expected) = (rows + duplicates, expected.get(place).copied().unwrap_or(0));
+            account.damaged += expected.saturating_sub(found);
+            // Spans thought lost with a damaged part of the log, or received in one.
+            let excess = found.saturating_sub(expected);
+            let not_lost = excess.min(account.damaged);
+            account.damaged -= not_lost;
+            account.received += excess - not_lost;
+        }
+    }
+
+    fn each(&mut self, tenant: u16, services: &[ServiceSpans], change: impl Fn(&mut Account, u64)) {
+        for one in services {
+            change(self.0.entry((tenant, one.service)).or_default(), one.spans.into());
+        }
+    }
+}
+
+/// One account, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountOf {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The service's name.
+    pub service: Arc<str>,
+    /// What became of its spans.
+    pub account: Account,
+}
+
+/// Gives the accounts their names.
+pub(super) fn named(
+    balance: &Balance,
+    tenant: impl Fn(u16) -> Tenant,
+    services: &Services,
+) -> Vec<AccountOf> {
+    let name = |(number, service, account): (u16, u16, &Account)| AccountOf {
+        tenant: tenant(number),
+        service: services.name(service),
+        account: account.clone(),
+    };
+    balance.iter().map(name).collect()
+}
