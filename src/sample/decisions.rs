@@ -1,96 +1,127 @@
 //! What was decided about traces that are gone from the index: their late spans inherit it.
 
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::index::Key;
+use super::Fingerprint;
 use super::verdict::Verdict;
+use table::Table;
 
-/// What one decision costs, in bytes: its entry in the map (at a typical load) and its place in the queue.
-const DECISION_BYTES: usize = 2 * (size_of::<Key>() + size_of::<u32>()) + size_of::<Key>();
+/// Below this there is nothing to be saved, in bytes.
+const BYTES_MIN: usize = 128 * 1024;
 
-/// Recent verdicts by trace, bounded in bytes: the oldest are forgotten first.
+/// Recent verdicts by trace, bounded in bytes.
+///
+/// Two generations: new verdicts go into the younger one; when that has half the room, the older one is forgotten and a new
+/// one begun. So at least the last half of what fits is always known, and forgetting costs nothing.
 pub(super) struct Decisions {
-    verdicts: Vec<Arc<Verdict>>,
-    numbers: HashMap<Arc<Verdict>, u32, foldhash::fast::RandomState>,
-    traces: HashMap<Key, u32, foldhash::fast::RandomState>,
-    order: VecDeque<Key>,
-    traces_max: usize,
+    young: Generation,
+    old: Generation,
+    bytes_max: usize,
 }
 
-/// Distinct verdicts: rules × versions × thresholds. Beyond it the cache starts anew rather than grow without bound.
-const VERDICTS_MAX: usize = 65_536;
+/// Verdicts of a time, each a number in a table of the distinct ones: rules × versions × thresholds.
+struct Generation {
+    verdicts: Vec<Arc<Verdict>>,
+    numbers: HashMap<Arc<Verdict>, u16, foldhash::fast::RandomState>,
+    verdict_bytes: usize,
+    traces: Table,
+}
+
+impl Generation {
+    fn new() -> Self {
+        Self { verdicts: Vec::new(), numbers: HashMap::default(), verdict_bytes: 0, traces: Table::new() }
+    }
+
+    fn get(&self, trace: Fingerprint) -> Option<&Arc<Verdict>> {
+        self.traces.get(trace).and_then(|number| self.verdicts.get(usize::from(number)))
+    }
+
+    /// The number of a verdict, a new one if need be. `None`: there are no more.
+    fn number(&mut self, verdict: &Arc<Verdict>) -> Option<u16> {
+        if let Some(number) = self.numbers.get(verdict) {
+            return Some(*number);
+        }
+        let number = u16::try_from(self.verdicts.len()).ok()?;
+        self.verdicts.push(verdict.clone());
+        self.numbers.insert(verdict.clone(), number);
+        self.verdict_bytes += verdict_bytes(verdict);
+        Some(number)
+    }
+
+    fn bytes(&self) -> usize {
+        self.traces.bytes() + self.verdict_bytes
+    }
+}
+
+/// What a distinct verdict takes, in bytes: itself behind its counts, its names, its slot in the list and in the map.
+fn verdict_bytes(verdict: &Verdict) -> usize {
+    const COUNTS: usize = 2 * size_of::<usize>();
+    let names = verdict.rule.len() + verdict.retention.len() + 2 * COUNTS;
+    COUNTS + size_of::<Verdict>() + names + 2 * (2 * size_of::<Arc<Verdict>>() + size_of::<u16>())
+}
 
 impl Decisions {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            verdicts: Vec::new(),
-            numbers: HashMap::default(),
-            traces: HashMap::default(),
-            order: VecDeque::new(),
-            traces_max: (bytes_max / DECISION_BYTES).max(1),
-        }
+        Self { young: Generation::new(), old: Generation::new(), bytes_max: bytes_max.max(BYTES_MIN) }
     }
 
     /// What was decided, if it is still known.
-    pub(super) fn get(&self, key: &Key) -> Option<&Arc<Verdict>> {
-        self.traces.get(key).and_then(|number| self.verdicts.get(*number as usize))
+    pub(super) fn get(&self, trace: Fingerprint) -> Option<&Arc<Verdict>> {
+        self.young.get(trace).or_else(|| self.old.get(trace))
     }
 
     /// Remembers a verdict. The first one given to a trace holds.
-    pub(super) fn insert(&mut self, key: Key, verdict: &Arc<Verdict>) {
-        if self.traces.contains_key(&key) {
-            return;
-        }
-        let number = self.number(verdict);
-        self.traces.insert(key, number);
-        self.order.push_back(key);
-        while self.order.len() > self.traces_max {
-            if let Some(oldest) = self.order.pop_front() {
-                self.traces.remove(&oldest);
-            }
+    pub(super) fn insert(&mut self, trace: Fingerprint, verdict: &Arc<Verdict>) {
+        if self.get(trace).is_none() {
+            self.replace(trace, verdict);
         }
     }
 
-    /// Gives a trace another verdict.
-    pub(super) fn replace(&mut self, key: Key, verdict: &Arc<Verdict>) {
-        let number = self.number(verdict);
-        match self.traces.get_mut(&key) {
-            Some(known) => *known = number,
-            None => self.insert(key, verdict),
+    /// Gives a trace this verdict, whatever was known before.
+    pub(super) fn replace(&mut self, trace: Fingerprint, verdict: &Arc<Verdict>) {
+        if self.young.bytes() + self.young.traces.growth(trace) > self.bytes_max / 2 {
+            self.forget();
         }
+        let number = self.number(verdict);
+        self.young.traces.set(trace, number);
     }
 
     /// One shared copy of equal verdicts.
     pub(super) fn share(&mut self, verdict: Verdict) -> Arc<Verdict> {
         let verdict = Arc::new(verdict);
         let number = self.number(&verdict);
-        self.verdicts.get(number as usize).cloned().unwrap_or(verdict)
+        self.young.verdicts.get(usize::from(number)).cloned().unwrap_or(verdict)
     }
 
-    fn number(&mut self, verdict: &Arc<Verdict>) -> u32 {
-        if let Some(number) = self.numbers.get(verdict) {
-            return *number;
+    fn number(&mut self, verdict: &Arc<Verdict>) -> u16 {
+        if !self.young.numbers.contains_key(verdict)
+            && self.young.bytes() + verdict_bytes(verdict) > self.bytes_max / 2
+        {
+            self.forget();
         }
-        if self.verdicts.len() >= VERDICTS_MAX {
-            *self = Self { traces_max: self.traces_max, ..Self::new(0) };
-        }
-        let number = self.verdicts.len() as u32;
-        self.verdicts.push(verdict.clone());
-        self.numbers.insert(verdict.clone(), number);
-        number
+        self.young.number(verdict).unwrap_or_else(|| {
+            self.forget();
+            self.young.number(verdict).unwrap_or_default()
+        })
     }
 
-    /// How many traces' verdicts it holds.
+    /// Forgets the older generation, and begins a new one.
+    fn forget(&mut self) {
+        self.old = std::mem::replace(&mut self.young, Generation::new());
+    }
+
+    /// How many traces' verdicts it holds. One that was overridden may count twice.
     pub(super) fn len(&self) -> usize {
-        self.traces.len()
+        self.young.traces.len() + self.old.traces.len()
     }
 
     /// What it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.len() * DECISION_BYTES
+        self.young.bytes() + self.old.bytes()
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
+use super::Fingerprint;
 use super::notes::{Matches, TraceNote};
 use super::services::{ServiceSpans, add_services};
 use super::verdict::{Places, Verdict};
@@ -27,15 +28,15 @@ pub(super) struct Key {
     pub(super) trace_id: TraceId,
 }
 
-/// Numbers for tenants. There are few, and they stay.
+/// Numbers for tenants, and what each adds to its traces' fingerprints. There are few, and they stay.
 #[derive(Default)]
-pub(super) struct Tenants(Vec<Tenant>);
+pub(super) struct Tenants(Vec<(Tenant, u64)>);
 
 impl Tenants {
     /// The tenant's number. Beyond 65 535 tenants all others share the last number's name: receivers know far fewer.
     pub(super) fn number(&mut self, tenant: &Tenant) -> u16 {
-        let known = self.0.iter().position(|t| t == tenant).unwrap_or_else(|| {
-            self.0.push(tenant.clone());
+        let known = self.0.iter().position(|(t, _)| t == tenant).unwrap_or_else(|| {
+            self.0.push((tenant.clone(), Fingerprint::seed(tenant)));
             self.0.len() - 1
         });
         u16::try_from(known).unwrap_or(u16::MAX)
@@ -43,11 +44,17 @@ impl Tenants {
 
     /// The number of a tenant that has one.
     pub(super) fn find(&self, tenant: &Tenant) -> Option<u16> {
-        self.0.iter().position(|t| t == tenant).and_then(|number| u16::try_from(number).ok())
+        self.0.iter().position(|(t, _)| t == tenant).and_then(|number| u16::try_from(number).ok())
     }
 
     pub(super) fn name(&self, number: u16) -> Tenant {
-        self.0.get(usize::from(number)).cloned().unwrap_or_default()
+        self.0.get(usize::from(number)).map(|(tenant, _)| tenant.clone()).unwrap_or_default()
+    }
+
+    /// What stands for a trace among remembered verdicts.
+    pub(super) fn fingerprint(&self, key: &Key) -> Fingerprint {
+        let seed = self.0.get(usize::from(key.tenant)).map_or(0, |(_, seed)| *seed);
+        Fingerprint::seeded(seed, &key.trace_id)
     }
 }
 

@@ -8,6 +8,7 @@ mod actions;
 mod balance;
 mod compile;
 mod decisions;
+mod fingerprint;
 mod index;
 mod notes;
 pub mod probability;
@@ -20,6 +21,7 @@ mod verdict;
 
 pub use actions::Limiter;
 pub use balance::{Account, AccountOf, StoredSpans};
+pub use fingerprint::Fingerprint;
 pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
 pub use rules::{Facts, RETENTION_DEFAULT, RuleSet, Rulebook, RulesError, UNMATCHED, parse_rules};

@@ -123,7 +123,7 @@ impl Sampler {
         self.kept = left;
         self.kept_since = self.kept_since.filter(|_| !self.kept.is_empty());
         for (key, flushed) in &wanted {
-            self.decisions.insert(*key, &flushed.verdict);
+            self.decisions.insert(self.tenants.fingerprint(key), &flushed.verdict);
             if let Some(trace) = self.split_pending(key, flushed) {
                 self.join(&mut taken, *key, trace);
             }

@@ -195,7 +195,7 @@ impl Sampler {
             let key = Key { tenant, trace_id: note.trace_id };
             match self.entries.find(&key) {
                 Some(slot) => self.observe_more(slot, position, note, now, age),
-                None => match self.decisions.get(&key).cloned() {
+                None => match self.decisions.get(self.tenants.fingerprint(&key)).cloned() {
                     Some(verdict) => self.observe_late(key, position, note, &verdict, now),
                     None => self.observe_new(key, position, note, now, age),
                 },
@@ -344,7 +344,7 @@ impl Sampler {
         self.applied = self.applied.max(position);
         for decision in decided {
             let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
-            self.decisions.insert(key, &decision.verdict);
+            self.decisions.insert(self.tenants.fingerprint(&key), &decision.verdict);
             let Some(entry) = self.take_entry(&key) else { continue };
             if self.counting {
                 self.stats.count_verdict(&decision.verdict, entry.spans);

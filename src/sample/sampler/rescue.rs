@@ -100,7 +100,7 @@ impl Sampler {
             self.again.push(Decided { tenant: tenant.clone(), trace_id, verdict, up_to: Position(0) });
             return Pinned::Decided;
         }
-        match self.decisions.get(&key) {
+        match self.decisions.get(self.tenants.fingerprint(&key)) {
             Some(decided) if decided.keep => Pinned::Kept(decided.clone()),
             _ => Pinned::NotHere,
         }
@@ -113,11 +113,11 @@ impl Sampler {
             let key = Key { tenant: self.tenants.number(&found.tenant), trace_id: found.trace_id };
             let late = self.rescues.wishes.remove(&key).map(|wish| wish.places).unwrap_or_default();
             // Found twice, by a pin and a late error: the first brought it all.
-            if self.decisions.get(&key).is_some_and(|known| known.keep) {
+            if self.decisions.get(self.tenants.fingerprint(&key)).is_some_and(|known| known.keep) {
                 continue;
             }
             let verdict = self.decisions.share(Verdict::clone(&found.verdict));
-            self.decisions.replace(key, &verdict);
+            self.decisions.replace(self.tenants.fingerprint(&key), &verdict);
             let mut places = found.places.clone();
             places.extend(late);
             // Still in the index: it came back after it was forgotten. Its spans are among those found.
@@ -172,12 +172,12 @@ impl Sampler {
     pub fn remember(&mut self, tenant: &Tenant, trace_id: TraceId, verdict: &Arc<Verdict>) {
         let key = Key { tenant: self.tenants.number(tenant), trace_id };
         let verdict = self.decisions.share(Verdict::clone(verdict));
-        self.decisions.insert(key, &verdict);
+        self.decisions.insert(self.tenants.fingerprint(&key), &verdict);
     }
 
     /// What is remembered of a trace that was decided.
     pub fn verdict(&self, tenant: &Tenant, trace_id: &TraceId) -> Option<Arc<Verdict>> {
         let key = Key { tenant: self.tenants.find(tenant)?, trace_id: *trace_id };
-        self.entries.verdict(&key).or_else(|| self.decisions.get(&key)).cloned()
+        self.entries.verdict(&key).or_else(|| self.decisions.get(self.tenants.fingerprint(&key))).cloned()
     }
 }
