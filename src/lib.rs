@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod enrich;
+pub mod ledger;
 pub mod log;
 pub mod observe;
 pub mod query;

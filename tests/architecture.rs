@@ -19,9 +19,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sample", &["wire", "traceql", "runtime", "log"]),
     ("rules_source", &["runtime", "sample"]),
     ("store", &["wire", "traceql", "runtime", "log", "sample"]),
-    ("query", &["wire", "traceql", "runtime", "log", "sample", "store"]),
+    ("ledger", &["wire", "runtime", "log", "sample"]),
+    ("query", &["wire", "traceql", "runtime", "log", "sample", "ledger", "store"]),
     ("api", &["wire", "traceql", "runtime", "store", "query"]),
-    ("observe", &["runtime", "receive", "enrich", "log", "sample", "rules_source", "store"]),
+    ("observe", &["runtime", "receive", "enrich", "log", "sample", "ledger", "rules_source", "store"]),
 ];
 
 /// The table, and above all stages `app`, and above that `cli`.

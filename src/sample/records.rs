@@ -196,6 +196,24 @@ fn decode_rescued(reader: &mut Reader<'_>, decided: Decided) -> Option<Rescued> 
     })
 }
 
+/// A list of verdicts, for records of other stages that number them.
+pub fn encode_verdict_list(verdicts: &[Arc<Verdict>]) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    put_varint(&mut out, verdicts.len() as u64);
+    verdicts.iter().for_each(|verdict| encode_verdict(&mut out, verdict));
+    out
+}
+
+/// Reads such a list.
+///
+/// # Errors
+/// When it is malformed.
+pub fn decode_verdict_list(bytes: &[u8]) -> Result<Vec<Arc<Verdict>>, MalformedRecord> {
+    let mut reader = Reader(bytes);
+    let list = read_format(&mut reader).and_then(|()| reader.many(|r| decode_verdict(r).map(Arc::new)));
+    list.ok_or(MalformedRecord("verdict list"))
+}
+
 /// Gives each distinct value a number, in order of appearance.
 struct Table<T>(Vec<T>, HashMap<T, usize, foldhash::fast::RandomState>);
 
