@@ -13,6 +13,7 @@ mod batches;
 mod checkpoint;
 mod live;
 mod rescue;
+mod seed;
 mod stats;
 #[cfg(test)]
 mod tests;
