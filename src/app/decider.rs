@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
-use crate::log::{AppendError, Committed, Encoded, RecordKind};
+use crate::log::{AppendError, Committed, Encoded, RecordKind, RecorderIndex};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::records::{encode_done, encode_flush, encode_rescue, encode_verdicts};
 use crate::sample::{Batch, BatchPolicy, Checkpoint, Sampler};
@@ -24,6 +24,8 @@ pub struct Decider {
     pub sampler: Sampler,
     pub clock: Arc<dyn Clock>,
     pub log: Log,
+    /// Told where traces lie, so that dropped ones are found again.
+    pub recorder: RecorderIndex,
     pub batches: mpsc::UnboundedSender<Arc<Batch>>,
     pub policy: BatchPolicy,
     pub gauges: SharedGauges,
@@ -97,6 +99,8 @@ impl Decider {
         match record.attachment {
             Attachment::Spans { tenant, notes, request_id } => {
                 tracing::trace!(%request_id, position = %record.position, traces = notes.traces.len(), "in the index");
+                let traces = notes.traces.iter().map(|note| &note.trace_id);
+                self.recorder.add(record.position, &tenant, traces);
                 self.sampler.observe(record.position, &tenant, &notes, now, Duration::ZERO);
             }
             Attachment::Verdicts(decided) => {

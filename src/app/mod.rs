@@ -8,6 +8,7 @@ mod housekeeping;
 mod ingest;
 mod replay;
 mod rules;
+mod recording;
 mod start;
 mod storing;
 

@@ -15,6 +15,7 @@ use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
 use super::replay::replayed;
 use super::rules::{load_rules, spawn_rules};
+use super::recording;
 use super::storing::Storing;
 use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
@@ -62,7 +63,7 @@ pub(super) async fn start(
     let listeners = Listeners::bind(&config).await?;
 
     let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
-    let Opened { handle: log, writer, reader: records, replay } = opened;
+    let Opened { handle: log, writer, reader: records, replay, recorder } = opened;
     // Batches are numbered by the log's positions: a log that begins anew must not meet the numbers of the one before.
     let app_id = data_id(disk.as_ref(), &config.data, log.stats().segments == 0)?;
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
@@ -109,6 +110,7 @@ pub(super) async fn start(
         sampler,
         clock: clock.clone(),
         log: log.clone(),
+        recorder: recorder.clone(),
         batches,
         policy: BatchPolicy { bytes: config.store.flush_bytes, age: config.store.flush_age },
         gauges: gauges.clone(),
@@ -135,6 +137,7 @@ pub(super) async fn start(
     let mut others = vec![
         keeping,
         spawn_decider(&tasks, decider, inbox, everything.clone())?,
+        tasks.spawn("recorder", recording::run(recorder, tasks.clone(), everything.clone())),
         tasks.spawn("store", storing.run(to_store, everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];

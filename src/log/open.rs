@@ -12,6 +12,7 @@ use super::frame::{SEGMENT_HEADER_BYTES, SegmentHeader, base_of, segment_name};
 use super::handle::LogHandle;
 use super::queue::Queue;
 use super::reader::LogReader;
+use super::recorder::RecorderIndex;
 use super::replay::Replay;
 use super::scan::Scanner;
 use super::segments::Segment;
@@ -33,6 +34,8 @@ pub struct Opened<A> {
     pub reader: LogReader,
     /// Gives what was in the log before.
     pub replay: Replay,
+    /// Finds traces in all of the log.
+    pub recorder: RecorderIndex,
 }
 
 impl Log {
@@ -54,6 +57,7 @@ impl Log {
         let journal = Journal::new(Arc::clone(&shared), next.durable_end, next.base);
         Ok(Opened {
             replay: Replay::new(Arc::clone(&shared)),
+            recorder: RecorderIndex::open(Arc::clone(&shared), next.base),
             reader: LogReader::new(Arc::clone(&shared)),
             handle: LogHandle::new(Arc::clone(&shared), Arc::clone(&queue)),
             writer: LogWriter::new(shared, queue, journal),

@@ -64,6 +64,16 @@ impl Segments {
         self.by_base.keys().next().map(|base| Position(*base))
     }
 
+    /// The segment that begins there.
+    pub(super) fn get(&self, base: u64) -> Option<&Segment> {
+        self.by_base.get(&base)
+    }
+
+    /// The segments that begin at `from` or after, and before `to`.
+    pub(super) fn between(&self, from: u64, to: u64) -> impl Iterator<Item = &Segment> {
+        self.by_base.range(from..to).map(|(_, segment)| segment)
+    }
+
     /// The segment whose records include the position.
     pub(super) fn holding(&self, position: Position) -> Option<Segment> {
         let (_, segment) = self.by_base.range(..=position.0).next_back()?;

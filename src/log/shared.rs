@@ -12,6 +12,7 @@ use super::config::{LogConfig, Recorder};
 use super::error::AppendError;
 use super::frame::segment_name;
 use super::record::Position;
+use super::recorder::{self, RecorderStats, sidecar::sidecar_path};
 use super::scan::Damage;
 use super::segments::{Segment, Segments};
 use crate::runtime::{Clock, Disk};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) files: FileCache,
     pub(super) counters: Counters,
     pub(super) refusing: Refusing,
+    pub(super) recorder: recorder::State,
     /// One release at a time: segments go strictly from the oldest on.
     releasing: Mutex<()>,
 }
@@ -85,6 +87,8 @@ pub struct LogStats {
     pub oldest: Position,
     /// The position after the last record that is durable.
     pub durable: Position,
+    /// The flight recorder's index.
+    pub recorder: RecorderStats,
     /// Why spans are being refused at the moment.
     pub refusing: Option<AppendError>,
 }
@@ -101,6 +105,7 @@ impl Shared {
             files: FileCache::default(),
             counters: Counters::default(),
             refusing: Refusing::default(),
+            recorder: recorder::State::default(),
             releasing: Mutex::default(),
         }
     }
@@ -108,11 +113,14 @@ impl Shared {
     pub(super) fn stats(&self) -> LogStats {
         let counters = &self.counters;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let segments = self.segments.lock();
+        let (bytes, segments, oldest) = {
+            let segments = self.segments.lock();
+            (segments.bytes(), segments.len() as u64, segments.oldest().unwrap_or_default())
+        };
         LogStats {
-            bytes: segments.bytes(),
-            segments: segments.len() as u64,
-            oldest: segments.oldest().unwrap_or_default(),
+            bytes,
+            segments,
+            oldest,
             records: of(&counters.records),
             replayed: of(&counters.replayed),
             refused: of(&counters.refused),
@@ -125,6 +133,7 @@ impl Shared {
             queue_bytes: of(&counters.queue_bytes),
             cache_bytes: self.records.bytes() as u64,
             durable: Position(of(&counters.durable)),
+            recorder: self.recorder.stats(),
             refusing: self.refusing.now(self.clock.monotonic()),
         }
     }
@@ -162,13 +171,17 @@ impl Shared {
     fn delete(&self, base: u64) -> io::Result<()> {
         let dir = &self.config.dir;
         match self.disk.remove(&dir.join(segment_name(base))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => self.disk.sync_dir(dir),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        // One that stays behind is swept at the next start.
+        let _ = self.disk.remove(&sidecar_path(dir, base));
+        self.disk.sync_dir(dir)
     }
 
     fn forget(&self, segment: Segment) {
         self.files.remove(segment.base);
+        self.recorder.forget(segment.base);
         self.records.forget_below(Position(segment.end));
         tracing::debug!(base = segment.base, bytes = segment.bytes(), "released a log segment");
     }

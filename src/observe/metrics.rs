@@ -114,6 +114,15 @@ impl Families {
         self.0.register_with_unit("tracewell_log_fsync", help, Unit::Seconds, seconds);
         self.gauge_bytes("tracewell_log_queue", "What waits for the disk", stats.queue_bytes);
         self.gauge_bytes("tracewell_log_cache", "Decompressed records kept for readers", stats.cache_bytes);
+        let recorder = stats.recorder;
+        let help = "Segments in which the flight recorder finds every trace by its index file";
+        self.gauge("tracewell_recorder_indexed_segments", help, recorder.written);
+        let help = "Segments that are not indexed: their dropped traces are not found";
+        self.gauge("tracewell_recorder_missing_segments", help, recorder.missing);
+        let help = "Index files made again from their segments";
+        self.counter("tracewell_recorder_rebuilt_segments", help, recorder.rebuilt);
+        let help = "Memory of the flight recorder's index";
+        self.gauge_bytes("tracewell_recorder_index", help, recorder.memory_bytes);
         let refusing = u64::from(stats.refusing.is_some());
         let help = "Whether spans are being refused because of the log's disk or limit (1) or not (0)";
         self.gauge("tracewell_log_refusing", help, refusing);
@@ -127,6 +136,11 @@ impl Families {
         self.counter("tracewell_sample_late_spans_kept", help, stats.late_spans_kept);
         let help = "Spans of dropped traces that came after the verdict";
         self.counter("tracewell_sample_late_spans_dropped", help, stats.late_spans_dropped);
+        let help = "Dropped traces that were found again in the log and kept after all";
+        self.counter("tracewell_sample_rescued_traces", help, stats.rescued.traces);
+        self.counter("tracewell_sample_rescued_spans", "Spans of rescued traces", stats.rescued.spans);
+        let help = "Dropped traces that were to be kept after all, and were not found any more";
+        self.counter("tracewell_sample_rescues_missed", help, stats.rescues_missed);
         let help = "Traces decided before they were due, because the index was full";
         self.counter("tracewell_sample_decided_early", help, stats.decided_early);
         let adjusted = ConstCounter::new(stats.adjusted_count_spans);

@@ -60,6 +60,12 @@ fn log(snapshot: &Snapshot<'_>) -> Value {
         "cache_bytes": stats.cache_bytes,
         "oldest_position": stats.oldest.0,
         "durable_position": stats.durable.0,
+        "recorder": {
+            "indexed_segments": stats.recorder.written,
+            "missing_segments": stats.recorder.missing,
+            "rebuilt_segments": stats.recorder.rebuilt,
+            "index_bytes": stats.recorder.memory_bytes,
+        },
         "refusing": stats.refusing.map(|error| error.to_string()),
     })
 }
@@ -83,6 +89,9 @@ fn sample(snapshot: &Snapshot<'_>) -> Value {
         "decided_early": stats.decided_early,
         "late_spans_kept": stats.late_spans_kept,
         "late_spans_dropped": stats.late_spans_dropped,
+        "rescued_traces": stats.rescued.traces,
+        "rescued_spans": stats.rescued.spans,
+        "rescues_missed": stats.rescues_missed,
         "index_bytes": stats.index_bytes,
         "decisions": stats.decisions,
         "decisions_bytes": stats.decisions_bytes,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::log::{AppendError, LogStats, Position};
+use crate::log::{AppendError, LogStats, Position, RecorderStats};
 use crate::receive::{Budget, Permit, ReceiveStats};
 use crate::rules_source::{RulesProblem, RulesStatus};
 use crate::runtime::ProcessUsage;
@@ -37,6 +37,7 @@ impl Daemon {
                 fsyncs: 7,
                 fsync_time: Duration::from_millis(1500),
                 durable: Position(9000),
+                recorder: RecorderStats { written: 8, missing: 1, memory_bytes: 96, rebuilt: 3 },
                 ..LogStats::default()
             },
             sampler: SamplerStats {
@@ -136,6 +137,10 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_log_fsync_seconds_total", 1.5),
         ("tracewell_log_damaged_records_total", 2.0),
         ("tracewell_log_refusing", 0.0),
+        ("tracewell_recorder_indexed_segments", 8.0),
+        ("tracewell_recorder_missing_segments", 1.0),
+        ("tracewell_recorder_rebuilt_segments_total", 3.0),
+        ("tracewell_recorder_index_bytes", 96.0),
         ("tracewell_sample_spans_received_total", 500.0),
         ("tracewell_sample_kept_traces_total{rule=\"errors\"}", 3.0),
         ("tracewell_sample_kept_traces_total{rule=\"base\"}", 0.0),
@@ -230,6 +235,7 @@ fn the_status_document_has_its_fixed_names() {
         json!({
             "spans_received": 500, "pending_traces": 6, "kept_traces_not_stored": 2,
             "adjusted_count_spans": 512.5, "decided_early": 0, "late_spans_kept": 0, "late_spans_dropped": 0,
+            "rescued_traces": 0, "rescued_spans": 0, "rescues_missed": 0,
             "index_bytes": 2048, "decisions": 0, "decisions_bytes": 0,
             "by_rule": [
                 {"rule": "base", "kept_traces": 0, "kept_spans": 0, "dropped_traces": 40, "dropped_spans": 400},
@@ -242,6 +248,10 @@ fn the_status_document_has_its_fixed_names() {
     assert_eq!(document["receive"]["budget_used_bytes"], 600);
     assert_eq!(document["log"]["fsync_seconds"], 1.5);
     assert_eq!(document["log"]["durable_position"], 9000);
+    assert_eq!(
+        document["log"]["recorder"],
+        json!({"indexed_segments": 8, "missing_segments": 1, "rebuilt_segments": 3, "index_bytes": 96}),
+    );
     assert_eq!(document["log"]["refusing"], "the log has reached its size limit");
     assert_eq!(
         (&document["store"]["batches"], &document["store"]["last_commit_at"]),

@@ -4,6 +4,7 @@ mod concurrent;
 mod damage;
 mod faults;
 mod model;
+mod recorder;
 mod release;
 mod roundtrip;
 
