@@ -3,6 +3,7 @@
 mod admin;
 mod negotiate;
 mod params;
+mod pin;
 mod reply;
 mod search_json;
 mod serve;
@@ -11,12 +12,13 @@ mod tempo;
 pub use admin::Admin;
 pub use negotiate::OTLP_JSON_MEDIA_TYPE;
 pub use params::{BadRequest, Params};
+pub use pin::{PinError, Pins};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use crate::query::Engine;
@@ -62,21 +64,23 @@ impl Default for ApiConfig {
 pub struct Api {
     engine: Engine,
     admin: Arc<dyn Admin>,
+    pins: Arc<dyn Pins>,
     config: Arc<ApiConfig>,
     turns: Arc<Semaphore>,
 }
 
 impl Api {
-    /// An interface to `engine`, and to the daemon's own state by `admin`.
-    pub fn new(engine: Engine, admin: Arc<dyn Admin>, config: ApiConfig) -> Self {
+    /// An interface to `engine`, to the daemon's own state by `admin`, and to what keeps traces by `pins`.
+    pub fn new(engine: Engine, admin: Arc<dyn Admin>, pins: Arc<dyn Pins>, config: ApiConfig) -> Self {
         let turns = Arc::new(Semaphore::new(config.queries_max.max(1)));
-        Self { engine, admin, config: Arc::new(config), turns }
+        Self { engine, admin, pins, config: Arc::new(config), turns }
     }
 
     /// All routes.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/traces/{id}", get(tempo::trace_v1))
+            .route("/api/traces/{id}/pin", post(pin::pin))
             .route("/api/v2/traces/{id}", get(tempo::trace_v2))
             .route("/api/search", get(tempo::search))
             .route("/api/echo", get(admin::echo))

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -14,7 +14,9 @@ use super::negotiate::{OTLP_JSON_MEDIA_TYPE, TraceForm, trace_form, wants_find_d
 use super::params::{BadRequest, Params};
 use super::reply::{self, Failure};
 use super::search_json::TempoSearch;
-use crate::query::{Document, FIND_MEDIA_TYPE, FindDocument, FoundTrace, Spelling, parse_trace_id};
+use crate::query::{
+    Document, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, FoundTrace, Spelling, TraceFacts, parse_trace_id,
+};
 use crate::runtime::Tenant;
 
 /// `tempopb.TraceByIDResponse`, as far as we fill it.
@@ -33,7 +35,7 @@ const PARTIAL: &str = "the trace is larger than the limit for one answer; this i
 
 impl Api {
     /// Waits for a turn. Questions hold memory, so only so many run at a time.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
         match timeout(self.config.wait_max, self.turns.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Failure::Busy),
@@ -58,12 +60,23 @@ pub async fn trace_v1(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let form = trace_form(&headers, &Params::parse(query.as_deref()));
-    let trace = api.find(&id).await?.ok_or(Failure::NotFound)?.into_otlp();
-    Ok(match form {
+    let found = api.find(&id).await?.ok_or(Failure::NotFound)?;
+    let facts = found.facts.clone();
+    let trace = found.into_otlp();
+    let response = match form {
         TraceForm::Protobuf => reply::bytes(StatusCode::OK, reply::PROTOBUF, trace.encode_to_vec()),
-        TraceForm::OtlpJson => otlp_json(&trace),
+        TraceForm::OtlpJson => otlp_json(&trace, Some(&facts)),
         TraceForm::TempoJson => reply::json(&document("batches", &trace, Spelling::Proto)),
-    })
+    };
+    Ok(with_facts(response, &facts))
+}
+
+/// Tempo's answers have no room for what else is known: it travels as a header.
+fn with_facts(mut response: Response, facts: &TraceFacts) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&facts.to_header()) {
+        response.headers_mut().insert(FACTS_HEADER, value);
+    }
+    response
 }
 
 /// `GET /api/v2/traces/{id}`: an empty trace when there is none.
@@ -76,24 +89,30 @@ pub async fn trace_v2(
     let form = trace_form(&headers, &Params::parse(query.as_deref()));
     let found = api.find(&id).await?;
     let complete = found.as_ref().is_none_or(|f| f.complete);
+    let facts = found.as_ref().map(|f| f.facts.clone());
     let trace = found.map(FoundTrace::into_otlp).unwrap_or_default();
-    Ok(match form {
-        TraceForm::OtlpJson => otlp_json(&trace),
+    let response = match form {
+        TraceForm::OtlpJson => otlp_json(&trace, facts.as_ref()),
         TraceForm::TempoJson => reply::json(&TraceV2 { trace: &trace, complete }),
         TraceForm::Protobuf => {
             let message = if complete { String::new() } else { PARTIAL.to_owned() };
             let answer = TraceByIdResponse { trace: Some(trace), status: i32::from(!complete), message };
             reply::bytes(StatusCode::OK, reply::PROTOBUF, answer.encode_to_vec())
         }
+    };
+    Ok(match facts {
+        Some(facts) => with_facts(response, &facts),
+        None => response,
     })
 }
 
-fn otlp_json(trace: &TracesData) -> Response {
-    reply::json_as(OTLP_JSON_MEDIA_TYPE, &document("resourceSpans", trace, Spelling::Otlp))
+fn otlp_json(trace: &TracesData, facts: Option<&TraceFacts>) -> Response {
+    let document = Document { facts, ..document("resourceSpans", trace, Spelling::Otlp) };
+    reply::json_as(OTLP_JSON_MEDIA_TYPE, &document)
 }
 
 fn document<'a>(field: &'static str, trace: &'a TracesData, spelling: Spelling) -> Document<'a> {
-    Document { field, resource_spans: &trace.resource_spans, spelling }
+    Document { facts: None, field, resource_spans: &trace.resource_spans, spelling }
 }
 
 /// `{"trace":{…},"status":"PARTIAL","message":"…"}`; a complete one has no status.

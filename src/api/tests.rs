@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Request, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
@@ -12,7 +14,10 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::query::tests::fixtures::*;
+use crate::query::{FACTS_HEADER, PinDocument, PinOutcome, TraceFacts};
+use crate::runtime::Tenant;
 use crate::sample::LiveState;
+use crate::wire::TraceId;
 
 struct FakeAdmin;
 
@@ -30,8 +35,39 @@ impl Admin for FakeAdmin {
     }
 }
 
+/// Pins trace 1, unless for longer than a day.
+struct FakePins;
+
+impl Pins for FakePins {
+    fn pin(
+        &self,
+        _: Tenant,
+        trace_id: TraceId,
+        keep_for: Option<Duration>,
+    ) -> BoxFuture<'_, Result<PinDocument, PinError>> {
+        let rescued = PinDocument {
+            trace_id: trace_id.to_string(),
+            outcome: PinOutcome::Rescued,
+            rule: "pin".into(),
+            retention: "pinned".into(),
+            retention_seconds: Some(86_400),
+            dropped_by: Some("baseline".into()),
+            spans: Some(2),
+            complete: true,
+        };
+        let answer = match keep_for {
+            _ if trace_id.to_string() != ID => Err(PinError::NotFound),
+            Some(asked) if asked > Duration::from_secs(86_400) => {
+                Err(PinError::TooLong("a day at most".into()))
+            }
+            _ => Ok(rescued),
+        };
+        async move { answer }.boxed()
+    }
+}
+
 fn api(world: &World) -> Api {
-    Api::new(world.engine.clone(), Arc::new(FakeAdmin), ApiConfig::default())
+    Api::new(world.engine.clone(), Arc::new(FakeAdmin), Arc::new(FakePins), ApiConfig::default())
 }
 
 async fn get_as(world: &World, path: &str, accept: &str) -> (StatusCode, Vec<u8>) {
@@ -180,6 +216,75 @@ async fn a_trace_that_is_not_there_is_404_in_v1_and_empty_in_v2() {
     let world = World::new();
     assert_eq!(get(&world, "/api/traces/1").await.0, StatusCode::NOT_FOUND);
     assert_eq!(json(&world, "/api/v2/traces/1").await, json!({"trace": {"resourceSpans": []}}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_trace_travels_in_a_header_and_in_our_own_json() {
+    let world = World::new();
+    world.record(&Tenant::default(), &request("cart", vec![span(1, 1, 0, 0, SECOND)]));
+    let dropped = crate::sample::Verdict {
+        keep: false,
+        rule: "größe".into(),
+        rules_version: 3,
+        ..crate::sample::Verdict::clone(&verdict())
+    };
+    world.remember(&Tenant::default(), trace_id(1), dropped);
+    let facts = json!({
+        "sources": ["recorder"],
+        "decision": "dropped",
+        "rule": "größe",
+        "rulesVersion": 3,
+        "retention": null,
+        "complete": true,
+    });
+    for path in ["/api/traces/", "/api/v2/traces/"] {
+        let request = Request::get(format!("{path}{ID}")).body(Body::empty()).unwrap();
+        let response = api(&world).router().oneshot(request).await.unwrap();
+        let header = response.headers()[FACTS_HEADER].to_str().unwrap().to_owned();
+        assert_eq!(serde_json::from_str::<Value>(&header).unwrap(), facts);
+        assert_eq!(TraceFacts::from_header(&header).unwrap().rule.as_deref(), Some("größe"));
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let tempo: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(tempo.as_object().unwrap().len(), 1, "Tempo's shape stays: {tempo}");
+        let otlp = json(&world, &format!("{path}{ID}?format=otlp")).await;
+        assert_eq!(otlp["tracewell"], facts);
+        assert_eq!(otlp["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_a_post_and_says_what_it_did() {
+    let world = World::new();
+    let post = async |path: String, site: &str| {
+        let request = Request::post(path).header("sec-fetch-site", site).body(Body::empty()).unwrap();
+        let response = api(&world).router().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let pin = format!("/api/traces/{ID}/pin");
+    let (status, body) = post(format!("{pin}?for=24h"), "none").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let expected = json!({
+        "traceId": ID,
+        "outcome": "rescued",
+        "rule": "pin",
+        "retention": "pinned",
+        "retentionSeconds": 86_400,
+        "droppedBy": "baseline",
+        "spans": 2,
+        "complete": true,
+    });
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
+    let too_long = post(format!("{pin}?for=2d"), "none").await;
+    assert_eq!(too_long, (StatusCode::CONFLICT, "a day at most\n".into()));
+    assert_eq!(post("/api/traces/2/pin".into(), "none").await.0, StatusCode::NOT_FOUND);
+    let (status, body) = post(format!("{pin}?for=soon"), "none").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(body.starts_with("invalid for: `soon` is not a duration"), "{body}");
+    assert_eq!(post("/api/traces/xyz/pin".into(), "none").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(post(pin.clone(), "cross-site").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(get(&world, &pin).await.0, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

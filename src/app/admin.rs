@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 use super::events::{Event, Events, Log, SharedGauges};
 use crate::api::Admin;
 use crate::observe::{Snapshot, metrics, status};
-use crate::query::LiveSource;
+use crate::query::{LiveSource, Verdicts};
 use crate::receive::{Budget, ReceiveStats};
 use crate::rules_source::RulesState;
-use crate::runtime::Clock;
-use crate::sample::{LiveFilter, LiveTrace};
+use crate::runtime::{Clock, Tenant};
+use crate::sample::{LiveFilter, LiveTrace, Verdict};
+use crate::wire::TraceId;
 
 /// The daemon, seen by operators.
 pub struct Operators {
@@ -56,6 +57,21 @@ impl Admin for Operators {
 
     fn metrics(&self) -> String {
         self.with_snapshot(metrics::render)
+    }
+}
+
+/// What was decided, asked of the sampler's loop: it remembers recent verdicts.
+pub struct Remembered(pub Events);
+
+impl Verdicts for Remembered {
+    fn verdict(&self, tenant: &Tenant, trace_id: TraceId) -> BoxFuture<'_, Option<Arc<Verdict>>> {
+        let tenant = tenant.clone();
+        async move {
+            let (answer, verdict) = oneshot::channel();
+            self.0.send(Event::Verdict(tenant, trace_id, answer)).await.ok()?;
+            verdict.await.ok().flatten()
+        }
+        .boxed()
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind, RecorderIndex};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::records::{encode_done, encode_flush, encode_rescue, encode_verdicts};
-use crate::sample::{Batch, BatchPolicy, Checkpoint, Sampler};
+use crate::sample::{Batch, BatchPolicy, Checkpoint, Rescue, Sampler};
 
 /// How often due traces are looked for.
 const TURN: Duration = Duration::from_millis(50);
@@ -26,6 +27,8 @@ pub struct Decider {
     pub log: Log,
     /// Told where traces lie, so that dropped ones are found again.
     pub recorder: RecorderIndex,
+    /// Where wishes go for dropped traces that are to be kept after all.
+    pub rescues: mpsc::Sender<Vec<Rescue>>,
     pub batches: mpsc::UnboundedSender<Arc<Batch>>,
     pub policy: BatchPolicy,
     pub gauges: SharedGauges,
@@ -90,6 +93,9 @@ impl Decider {
             }
             Event::Rescued(rescued) => self.submit(Attachment::Rescue(Arc::new(rescued))),
             Event::Gone(tenant, trace_id) => self.sampler.forget_rescue(&tenant, trace_id),
+            Event::Verdict(tenant, trace_id, answer) => {
+                drop(answer.send(self.sampler.verdict(&tenant, &trace_id)));
+            }
             Event::Flush(done) => self.flushing.push(done),
         }
     }
@@ -147,6 +153,7 @@ impl Decider {
         if let Some(flush) = self.sampler.next_batch(now, policy) {
             self.submit(Attachment::Flush(flush));
         }
+        self.wish();
         if now.saturating_sub(self.released) >= RELEASE_EVERY {
             self.release(now);
         }
@@ -157,6 +164,20 @@ impl Decider {
             self.checkpointed = now;
         }
         self.publish();
+    }
+
+    /// Wishes for dropped traces that are to be kept after all. What nobody can take is given up rather than waited for.
+    fn wish(&mut self) {
+        let wishes = self.sampler.take_rescues();
+        if wishes.is_empty() {
+            return;
+        }
+        if let Err(TrySendError::Full(wishes) | TrySendError::Closed(wishes)) = self.rescues.try_send(wishes)
+        {
+            for wish in wishes {
+                self.sampler.forget_rescue(&wish.tenant, wish.trace_id);
+            }
+        }
     }
 
     fn submit(&mut self, attachment: Attachment) {

@@ -57,6 +57,8 @@ pub enum Event {
     Gone(Tenant, TraceId),
     /// Which traces are not in the table yet?
     Live(LiveFilter, oneshot::Sender<Vec<LiveTrace>>),
+    /// What was decided about a trace?
+    Verdict(Tenant, TraceId, oneshot::Sender<Option<Arc<Verdict>>>),
     /// Store what is kept, now; say when it is done.
     Flush(oneshot::Sender<()>),
 }

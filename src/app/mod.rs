@@ -4,11 +4,14 @@ mod admin;
 mod checkpoint;
 mod decider;
 mod events;
+mod finder;
 mod housekeeping;
 mod ingest;
 mod replay;
 mod rules;
+mod pin;
 mod recording;
+mod rescue;
 mod start;
 mod storing;
 

@@ -8,20 +8,23 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::admin::{NotStored, Operators};
+use super::admin::{NotStored, Operators, Remembered};
 use super::decider::Decider;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
+use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
 use super::replay::replayed;
 use super::rules::{load_rules, spawn_rules};
+use super::pin::Pinning;
 use super::recording;
+use super::rescue::{Rescuing, WISHES_QUEUE};
 use super::storing::Storing;
 use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
 use crate::config::Config;
 use crate::enrich::{Enricher, detect};
-use crate::log::{LogConfig, LogReader, LogWriter, Opened, Recorder};
+use crate::log::{LogConfig, LogWriter, Opened, Recorder};
 use crate::query::{Engine, EngineConfig, Recent};
 use crate::receive::{Protocol, ReceiveConfig, Receiver};
 use crate::rules_source::{RulesHistory, RulesState};
@@ -105,12 +108,21 @@ pub(super) async fn start(
         gauges: gauges.clone(),
         rules: rules_state,
     };
-    let api = api(&config, &clock, &tasks, &events, &records, reader.clone(), operators);
+    let finder = Finder {
+        recorder: recorder.clone(),
+        records: records.clone(),
+        rulebook: rulebook.clone(),
+        pool: CpuPool::new(tasks.clone(), cores()),
+    };
+    let api = api(&config, &clock, &finder, &events, reader.clone(), operators);
+    let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
+    let rescuing = Rescuing { finder, events: events.clone() };
     let decider = Decider {
         sampler,
         clock: clock.clone(),
         log: log.clone(),
         recorder: recorder.clone(),
+        rescues,
         batches,
         policy: BatchPolicy { bytes: config.store.flush_bytes, age: config.store.flush_age },
         gauges: gauges.clone(),
@@ -138,6 +150,7 @@ pub(super) async fn start(
         keeping,
         spawn_decider(&tasks, decider, inbox, everything.clone())?,
         tasks.spawn("recorder", recording::run(recorder, tasks.clone(), everything.clone())),
+        tasks.spawn("rescue", rescuing.run(wishes, everything.clone())),
         tasks.spawn("store", storing.run(to_store, everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
@@ -205,16 +218,17 @@ fn receiver(
 fn api(
     config: &Config,
     clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
+    finder: &Finder,
     events: &Events,
-    records: &LogReader,
     reader: Reader,
     operators: Operators,
 ) -> Api {
     let recent = Recent {
         traces: Arc::new(NotStored(events.clone())),
-        records: Arc::new(records.clone()),
-        pool: CpuPool::new(tasks.clone(), cores()),
+        records: Arc::new(finder.records.clone()),
+        recorder: Arc::new(finder.recorder.clone()),
+        verdicts: Arc::new(Remembered(events.clone())),
+        pool: finder.pool.clone(),
     };
     let engine_config = EngineConfig { bytes_max: config.query.cache as usize, ..EngineConfig::default() };
     let engine = Engine::new(reader, Some(recent), clock.clone(), engine_config);
@@ -226,7 +240,8 @@ fn api(
         limit_max: config.query.limit_max,
         ..ApiConfig::default()
     };
-    Api::new(engine, Arc::new(operators), api_config)
+    let pins = Pinning { engine: engine.clone(), finder: finder.clone(), events: events.clone() };
+    Api::new(engine, Arc::new(operators), Arc::new(pins), api_config)
 }
 
 fn spawn_log_writer(

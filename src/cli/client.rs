@@ -11,7 +11,9 @@ use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use url::Url;
 
-use crate::query::{Engine, EngineConfig, FIND_MEDIA_TYPE, FindDocument, FoundTrace, SearchRequest};
+use crate::query::{
+    Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest, TraceFacts,
+};
 use crate::runtime::{SystemClock, Tenant};
 use crate::store::{Location, Reader, ReaderConfig};
 use crate::traceql;
@@ -74,13 +76,16 @@ impl Source {
         }
     }
 
-    /// All spans of a trace; `None` when there is none.
-    pub async fn trace(&self, id: TraceId) -> anyhow::Result<Option<TracesData>> {
+    /// All spans of a trace, and what is known beside them; `None` when there is none.
+    pub async fn trace(&self, id: TraceId) -> anyhow::Result<Option<(TracesData, Option<TraceFacts>)>> {
         match self {
             Self::Daemon(daemon) => daemon.trace(id).await,
             Self::Store(engine) => {
                 let found = engine.trace(&Tenant::default(), id).await?;
-                Ok(found.map(FoundTrace::into_otlp))
+                Ok(found.map(|found| {
+                    let facts = found.facts.clone();
+                    (found.into_otlp(), Some(facts))
+                }))
             }
         }
     }
@@ -101,6 +106,13 @@ impl FindQuestion {
     }
 }
 
+/// What a daemon said.
+struct Answer {
+    status: StatusCode,
+    facts: Option<TraceFacts>,
+    body: Vec<u8>,
+}
+
 /// A daemon, over HTTP.
 pub struct Daemon {
     base: Url,
@@ -108,7 +120,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn new(url: &str) -> anyhow::Result<Self> {
+    /// The daemon at a URL. Nothing is asked yet.
+    pub fn new(url: &str) -> anyhow::Result<Self> {
         let example = "write it like http://127.0.0.1:3200";
         let base = Url::parse(url).with_context(|| format!("`{url}` is not a URL; {example}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
@@ -132,25 +145,44 @@ impl Daemon {
                 .append_pair("start", &start.to_string())
                 .append_pair("end", &end.to_string());
         }
-        let (status, body) = self.get(url, FIND_MEDIA_TYPE).await?;
+        let Answer { status, body, .. } = self.get(url, FIND_MEDIA_TYPE).await?;
         if status != StatusCode::OK {
             return Err(self.refusal(status, &body));
         }
-        serde_json::from_slice(&body)
-            .with_context(|| format!("{} answers, but not as tracewell does", self.base))
+        self.document(&body)
     }
 
-    async fn trace(&self, id: TraceId) -> anyhow::Result<Option<TracesData>> {
+    async fn trace(&self, id: TraceId) -> anyhow::Result<Option<(TracesData, Option<TraceFacts>)>> {
         let url = self.endpoint(&format!("api/traces/{id}"));
-        let (status, body) = self.get(url, "application/protobuf").await?;
+        let Answer { status, facts, body } = self.get(url, "application/protobuf").await?;
         match status {
             StatusCode::OK => {
                 let trace = TracesData::decode(&body[..]);
-                Ok(Some(trace.with_context(|| format!("{} answers, but not with a trace", self.base))?))
+                let trace = trace.with_context(|| format!("{} answers, but not with a trace", self.base))?;
+                Ok(Some((trace, facts)))
             }
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refusal(status, &body)),
         }
+    }
+
+    /// Pins a trace, if given for at least so long, as people write it; `None` when nobody has it.
+    pub async fn pin(&self, id: TraceId, keep_for: Option<&str>) -> anyhow::Result<Option<PinDocument>> {
+        let mut url = self.endpoint(&format!("api/traces/{id}/pin"));
+        if let Some(keep_for) = keep_for {
+            url.query_pairs_mut().append_pair("for", keep_for);
+        }
+        let Answer { status, body, .. } = self.ask(self.http.post(url)).await?;
+        match status {
+            StatusCode::OK => Ok(Some(self.document(&body)?)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(status, &body)),
+        }
+    }
+
+    fn document<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> anyhow::Result<T> {
+        serde_json::from_slice(body)
+            .with_context(|| format!("{} answers, but not as tracewell does", self.base))
     }
 
     fn endpoint(&self, path: &str) -> Url {
@@ -160,10 +192,15 @@ impl Daemon {
         url
     }
 
-    async fn get(&self, url: Url, accept: &str) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-        let mut response =
-            self.http.get(url).header(ACCEPT, accept).send().await.map_err(|e| self.unreachable(&e))?;
+    async fn get(&self, url: Url, accept: &str) -> anyhow::Result<Answer> {
+        self.ask(self.http.get(url).header(ACCEPT, accept)).await
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+        let mut response = request.send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
+        let facts = response.headers().get(FACTS_HEADER).and_then(|value| value.to_str().ok());
+        let facts = facts.and_then(TraceFacts::from_header);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.unreachable(&e))? {
             body.extend_from_slice(&chunk);
@@ -171,7 +208,7 @@ impl Daemon {
                 bail!("the answer of {} is larger than {} MiB", self.base, ANSWER_BYTES_MAX >> 20);
             }
         }
-        Ok((status, body))
+        Ok(Answer { status, facts, body })
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
@@ -190,7 +227,7 @@ impl Daemon {
         let text = String::from_utf8_lossy(&body[..body.len().min(2_000)]);
         let text = super::output::text::clean(text.trim());
         match status {
-            StatusCode::BAD_REQUEST => anyhow!("{text}"),
+            StatusCode::BAD_REQUEST | StatusCode::CONFLICT => anyhow!("{text}"),
             _ => anyhow!("{} answers {status}: {text}", self.base.as_str().trim_end_matches('/')),
         }
     }

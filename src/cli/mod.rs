@@ -10,6 +10,7 @@ pub mod output;
 mod rules_check;
 mod run;
 mod trace_find;
+mod trace_pin;
 mod trace_show;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 pub use client::SourceArgs;
 pub use rules_check::RulesCheckArgs;
 pub use trace_find::TraceFindArgs;
+pub use trace_pin::TracePinArgs;
 pub use trace_show::TraceShowArgs;
 
 use self::args::{GlobalArgs, RunArgs};
@@ -56,6 +58,8 @@ pub enum TraceCommand {
     Find(TraceFindArgs),
     /// Show one trace as a waterfall
     Show(TraceShowArgs),
+    /// Keep a trace, whatever the rules say
+    Pin(TracePinArgs),
 }
 
 /// What is done with rules.
@@ -101,6 +105,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
     let result = match question {
         Question::Trace(TraceCommand::Find(args)) => trace_find::run(&args, &canvas).await,
         Question::Trace(TraceCommand::Show(args)) => trace_show::run(&args, &canvas).await,
+        Question::Trace(TraceCommand::Pin(args)) => trace_pin::run(&args).await,
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
     };
     result.unwrap_or_else(|error| {

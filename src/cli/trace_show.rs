@@ -16,9 +16,11 @@ Examples:
   tracewell trace show -v 4bf92f3577b34da6a3ce929d0e0e4736
       With attributes, events, links and resources
   tracewell trace show --json 4bf92f3577b34da6a3ce929d0e0e4736 > trace.json
-      As OTLP/JSON, exactly as it was sent
+      As OTLP/JSON, exactly as it was sent; the field `tracewell` says what was decided
   tracewell trace show --store s3://traces/prod 4bf92f3577b34da6
       From the table, without a daemon; short ids are padded with zeros
+
+A trace that was dropped is shown too, and by which rule, while the flight recorder has it; trace pin keeps it.
 
 Exit codes: 0 shown, 1 no such trace, 2 wrong usage or unreachable.";
 
@@ -47,19 +49,20 @@ pub struct TraceShowArgs {
 pub async fn run(args: &TraceShowArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
     let id = parse_trace_id(&args.id)
         .map_err(|error| anyhow!("`{}` is not a trace id: {error}", super::output::text::clean(&args.id)))?;
-    let Some(trace) = Source::open(&args.source)?.trace(id).await? else {
+    let Some((trace, facts)) = Source::open(&args.source)?.trace(id).await? else {
         eprintln!("no trace {id} found");
         return Ok(Exit::Nothing);
     };
     let text = if args.json {
         let document = Document {
+            facts: facts.as_ref(),
             field: "resourceSpans",
             resource_spans: &trace.resource_spans,
             spelling: Spelling::Otlp,
         };
         format!("{}\n", serde_json::to_string_pretty(&document)?)
     } else {
-        render(canvas, &id.to_string(), &trace, Options { verbose: args.verbose })
+        render(canvas, &id.to_string(), &trace, Options { verbose: args.verbose, facts: facts.as_ref() })
     };
     print(&text)?;
     Ok(Exit::Done)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
 
+use super::facts::TraceFacts;
 use crate::store::FullSpan;
 use crate::store::read::Kept;
 use crate::wire::{SpanId, TraceId};
@@ -110,6 +111,8 @@ pub struct FoundTrace {
     pub spans: Vec<FullSpan>,
     /// False when the trace is larger than what is held in memory for one answer.
     pub complete: bool,
+    /// Where they are from, and what was decided.
+    pub facts: TraceFacts,
 }
 
 impl FoundTrace {

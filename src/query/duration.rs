@@ -44,3 +44,12 @@ fn unit_nanos(unit: &str) -> Option<f64> {
         _ => return None,
     })
 }
+
+/// Writes a period of retention as rules have it, in the largest unit that it is whole in: `90d`, `36h`, `45s`.
+pub fn period_text(period: Duration) -> String {
+    let seconds = period.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let whole = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    let (unit, letter) = whole.unwrap_or((1, "s"));
+    format!("{}{letter}", seconds / unit)
+}

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::AssembledTrace;
 use super::answer::{FoundTrace, SearchResponse};
-use super::gather::{Budget, gather};
+use super::by_id;
 use super::live::Recent;
 use super::search::Search;
 use crate::runtime::{Clock, Panicked, Tenant};
@@ -90,17 +89,12 @@ impl Engine {
         Self { reader, recent, clock, config }
     }
 
-    /// All spans of a trace; `None` when there are none.
+    /// All spans of a trace, dropped ones too while the flight recorder has them; `None` when there are none.
     ///
     /// # Errors
     /// [`QueryError`] when the table or the log cannot be read; never for what is merely not there.
     pub async fn trace(&self, tenant: &Tenant, trace_id: TraceId) -> Result<Option<FoundTrace>, QueryError> {
-        let budget = Budget::new(self.config.bytes_max);
-        let mut found = gather(self, tenant, &[trace_id], None, None, &budget).await?;
-        let spans = found.remove(&trace_id).unwrap_or_default();
-        let complete = !budget.is_exceeded();
-        let trace = AssembledTrace::new(trace_id, spans);
-        Ok(trace.map(|t| FoundTrace { trace_id, spans: t.into_spans(), complete }))
+        by_id::trace(self, tenant, trace_id).await
     }
 
     /// The newest traces that match.

@@ -76,7 +76,7 @@ fn add(gathered: &mut Gathered, span: FullSpan) {
     }
 }
 
-async fn from_table(
+pub(super) async fn from_table(
     engine: &Engine,
     tenant: &Tenant,
     ids: &[TraceId],
@@ -121,7 +121,7 @@ fn wish(wanted: &WantedTraces, id: TraceId) -> Wanted<'_> {
     }
 }
 
-async fn from_log(
+pub(super) async fn from_log(
     recent: &Recent,
     tenant: &Tenant,
     ids: &[TraceId],

@@ -1,18 +1,22 @@
-//! Trace by id and search, over the table and over what is in the log and not in the table yet.
+//! Trace by id and search, over the table and over what is in the log and not in the table yet. By id, what only the flight
+//! recorder still has is found too: traces that were dropped.
 //!
 //! Both read the same way: first which traces the log still has, then their records, then the table. A trace that moves
 //! meanwhile is seen twice, never not at all; each (span id, kind) is answered once.
 
 mod access;
 mod answer;
+mod by_id;
 mod document;
 mod duration;
 mod engine;
+mod facts;
 mod fields;
 mod filter;
 mod gather;
 mod live;
 mod otlp_json;
+mod pin;
 mod prune;
 mod search;
 mod trace_id;
@@ -22,11 +26,13 @@ pub use answer::{
     FoundTrace, Hit, MatchedSpan, ROOT_MISSING, SearchResponse, ServiceStats, SpanSet, TraceSummary,
 };
 pub use document::{FIND_MEDIA_TYPE, FindDocument, FoundLine, ServiceLine};
-pub use duration::{DurationError, parse_duration};
+pub use duration::{DurationError, parse_duration, period_text};
 pub use engine::{Engine, EngineConfig, QueryError, SearchRequest};
+pub use facts::{Decision, FACTS_HEADER, TraceFacts, TraceSource};
 pub use filter::{Filter, FilterError};
-pub use live::{LiveSource, Recent};
+pub use live::{LiveSource, Recent, RecorderPlaces, Verdicts};
 pub use otlp_json::{Document, Json, Spelling};
+pub use pin::{PinDocument, PinOutcome};
 pub use prune::{Probe, TracesProbe, probes};
 pub use trace_id::{TraceIdError, parse_trace_id};
 

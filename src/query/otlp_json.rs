@@ -16,6 +16,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::facts::TraceFacts;
+
 /// How ids and enums are spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
@@ -32,7 +34,9 @@ pub struct Json<'a, T>(pub &'a T, pub Spelling);
 /// A document of spans: `{"resourceSpans":[…]}`, or `{"batches":[…]}` as Tempo's first interface has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Document<'a> {
-    /// The name of the only field.
+    /// What is known beside them, as the field `tracewell`: readers of OTLP pass over fields they do not know.
+    pub facts: Option<&'a TraceFacts>,
+    /// The name of the field of spans.
     pub field: &'static str,
     /// Its content.
     pub resource_spans: &'a [ResourceSpans],
@@ -42,7 +46,10 @@ pub struct Document<'a> {
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(facts) = self.facts {
+            map.serialize_entry("tracewell", facts)?;
+        }
         map.serialize_entry(self.field, &List(self.resource_spans, self.spelling))?;
         map.end()
     }

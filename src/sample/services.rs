@@ -31,7 +31,7 @@ pub struct ServiceSpans {
 pub type TraceServices = SmallVec<[ServiceSpans; 2]>;
 
 /// Adds counts by service.
-pub(super) fn add_services(services: &mut Vec<ServiceSpans>, more: &[ServiceSpans]) {
+pub fn add_services(services: &mut Vec<ServiceSpans>, more: &[ServiceSpans]) {
     for one in more {
         match services.iter_mut().find(|known| known.service == one.service) {
             Some(known) => known.spans = known.spans.saturating_add(one.spans),

@@ -119,7 +119,7 @@ trace 4bf92f3577b34da6a3ce929d0e0e4736
 
 #[test]
 fn details_stand_below_their_span() {
-    let picture = render(&PLAIN, TRACE, &shop(), Options { verbose: true });
+    let picture = render(&PLAIN, TRACE, &shop(), Options { verbose: true, facts: None });
     let (_, charge) = picture.split_once("790ms\n").unwrap();
     let expected = "         0000000000000006 · client · shop 1.2
          error: card declined
@@ -142,8 +142,9 @@ resource payment
 
 #[test]
 fn colour_never_changes_the_text() {
-    let plain = render(&PLAIN, TRACE, &shop(), Options { verbose: true });
-    let colored = render(&Canvas { color: true, ..PLAIN }, TRACE, &shop(), Options { verbose: true });
+    let plain = render(&PLAIN, TRACE, &shop(), Options { verbose: true, facts: None });
+    let colored =
+        render(&Canvas { color: true, ..PLAIN }, TRACE, &shop(), Options { verbose: true, facts: None });
     assert_ne!(plain, colored);
     assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain);
 }
@@ -191,7 +192,7 @@ fn times_that_were_never_set_do_no_harm() {
     backwards.end_time_unix_nano = START;
     let picture = shown(&one_service(vec![span(1, 0, "root", 0, 100), unset, backwards]));
     assert!(picture.contains("100ms\n") && picture.contains("0s\n"), "{picture}");
-    render(&PLAIN, TRACE, &TracesData::default(), Options { verbose: true });
+    render(&PLAIN, TRACE, &TracesData::default(), Options { verbose: true, facts: None });
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn a_chain_of_thousands_stays_narrow() {
 fn what_senders_write_cannot_steer_the_terminal() {
     let mut evil = span(1, 0, "a\u{1b}[2Jb\u{202e}\n", 0, 5);
     evil.attributes = vec![attribute("k\u{7}", string("x\u{1b}]0;t\u{7}\ny\u{9b}z"))];
-    let picture = render(&PLAIN, TRACE, &one_service(vec![evil]), Options { verbose: true });
+    let picture = render(&PLAIN, TRACE, &one_service(vec![evil]), Options { verbose: true, facts: None });
     assert!(picture.chars().all(|c| c == '\n' || !c.is_control()), "{picture}");
     assert!(!picture.contains('\u{202e}'));
 }

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 
 use super::tree::{self, Node, Placed, Row};
 use super::{Canvas, DIM, ERROR, STRONG, details, service_style, text, units};
+use crate::query::{Decision, TraceFacts, TraceSource};
 
 const DURATION_COLUMNS: usize = 8;
 const BAR_COLUMNS_MIN: usize = 16;
@@ -16,17 +17,20 @@ const EIGHTHS: [&str; 8] = ["▏", "▏", "▎", "▍", "▌", "▋", "▊", "�
 
 /// What of a trace to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct Options<'a> {
     /// Attributes, events, links, scopes and resources too.
     pub verbose: bool,
+    /// What was decided, and where the spans are from.
+    pub facts: Option<&'a TraceFacts>,
 }
 
 /// Renders a whole trace. `trace_id` is shown as given.
-pub fn render(canvas: &Canvas, trace_id: &str, data: &TracesData, options: Options) -> String {
+pub fn render(canvas: &Canvas, trace_id: &str, data: &TracesData, options: Options<'_>) -> String {
     let spans = tree::placed(data);
     let rows = tree::rows(&spans);
     let sheet = Sheet::new(canvas, &spans, &rows);
     let mut out = sheet.heading(trace_id, &spans);
+    out.extend(options.facts.map(|facts| sheet.fate(facts)));
     out.push('\n');
     out.push_str(&sheet.scale());
     for row in &rows {
@@ -103,6 +107,34 @@ impl<'c> Sheet<'c> {
             format!("{} UTC", units::time(self.window.start)),
         ];
         format!("{} {}\n{}\n", self.canvas.paint(STRONG, "trace"), trace_id, facts.join(" · "))
+    }
+
+    /// What was decided, by which rule, and where the spans are from.
+    fn fate(&self, facts: &TraceFacts) -> String {
+        let rule = facts.rule.as_deref().map(|rule| {
+            let version = facts.rules_version.map(|version| format!(" (rules version {version})"));
+            format!(" by rule {}{}", text::clean(rule), version.unwrap_or_default())
+        });
+        let rule = rule.unwrap_or_default();
+        let decision = match facts.decision {
+            Decision::Kept => {
+                let class =
+                    facts.retention.as_deref().map(|class| format!(", retention {}", text::clean(class)));
+                format!("kept{rule}{}", class.unwrap_or_default())
+            }
+            Decision::Dropped => self.canvas.paint(STRONG, &format!("dropped{rule}")),
+            Decision::Pending => "waits for its verdict".to_owned(),
+            Decision::Unknown => "not kept; by which rule is not known any more".to_owned(),
+        };
+        let from = match facts.sources[..] {
+            [TraceSource::Recorder] => "; from the flight recorder, for as long as that has it",
+            _ if facts.sources.contains(&TraceSource::Recorder) => {
+                "; a part of it is from the flight recorder"
+            }
+            _ => "",
+        };
+        let whole = if facts.complete { "" } else { "; there may be more spans than these" };
+        format!("{decision}{from}{whole}\n")
     }
 
     /// The ruler over the bars: start, middle and end.

@@ -15,8 +15,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use parking_lot::Mutex;
 use prost::Message;
 
-use crate::log::{Position, ReadError, SpansMeta, SpansRecord};
-use crate::query::{Engine, EngineConfig, LiveSource, Recent};
+use crate::log::{Position, ReadError, Recorded, SpansMeta, SpansRecord};
+use crate::query::{Engine, EngineConfig, LiveSource, Recent, RecorderPlaces, Verdicts};
 use crate::runtime::{Clock, CpuPool, RequestId, Tasks, Tenant};
 use crate::sample::{Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Verdict};
 use crate::store::{Location, Reader, ReaderConfig, Records, Store, StoreConfig};
@@ -114,6 +114,7 @@ pub struct FakeLog(Arc<Mutex<FakeLogState>>);
 struct FakeLogState {
     records: Vec<Arc<SpansRecord>>,
     live: Vec<LiveTrace>,
+    dropped: BTreeMap<(Tenant, TraceId), Arc<Verdict>>,
 }
 
 impl Records for FakeLog {
@@ -134,6 +135,22 @@ impl LiveSource for FakeLog {
         live.sort_by_key(|t| std::cmp::Reverse(t.start_unix_nano));
         live.truncate(filter.traces_max);
         async move { live }.boxed()
+    }
+}
+
+/// Everything that is in the log, whatever became of it; and why.
+impl RecorderPlaces for FakeLog {
+    fn find(&self, _tenant: &Tenant, _trace_id: &TraceId) -> Recorded {
+        // Nobody says that only records of this tenant and trace are found.
+        let records = self.0.lock().records.len() as u64;
+        Recorded { places: (0..records).map(Position).collect(), complete: true }
+    }
+}
+
+impl Verdicts for FakeLog {
+    fn verdict(&self, tenant: &Tenant, trace_id: TraceId) -> BoxFuture<'_, Option<Arc<Verdict>>> {
+        let dropped = self.0.lock().dropped.get(&(tenant.clone(), trace_id)).cloned();
+        async move { dropped }.boxed()
     }
 }
 
@@ -165,6 +182,8 @@ impl World {
         let recent = Recent {
             traces: Arc::new(log.clone()),
             records: Arc::new(log.clone()),
+            recorder: Arc::new(log.clone()),
+            verdicts: Arc::new(log.clone()),
             pool: CpuPool::new(tasks, std::num::NonZeroUsize::MIN),
         };
         let engine = Engine::new(reader, Some(recent), clock, config);
@@ -173,16 +192,9 @@ impl World {
 
     /// Puts a request into the log; its traces are live until [`Self::forget`].
     pub fn log(&self, request: &ExportTraceServiceRequest, state: LiveState) {
-        let meta = SpansMeta {
-            tenant: Tenant::default(),
-            request_id: RequestId(1),
-            received_unix_nano: NOW,
-            rules_version: 1,
-        };
-        let mut log = self.log.0.lock();
-        let position = Position(log.records.len() as u64);
+        let position = self.record(&Tenant::default(), request);
         let traces = traces_of(request);
-        log.records.push(Arc::new(SpansRecord { meta, body: request.encode_to_vec().into() }));
+        let mut log = self.log.0.lock();
         log.live.extend(traces.into_iter().map(|(trace_id, (start, end))| LiveTrace {
             tenant: Tenant::default(),
             trace_id,
@@ -191,6 +203,24 @@ impl World {
             end_unix_nano: end,
             state: state.clone(),
         }));
+    }
+
+    /// Puts a request into the log that only the recorder knows of.
+    pub fn record(&self, tenant: &Tenant, request: &ExportTraceServiceRequest) -> Position {
+        let meta = SpansMeta { tenant: tenant.clone(), request_id: RequestId(1), received_unix_nano: NOW, rules_version: 1 };
+        let mut log = self.log.0.lock();
+        log.records.push(Arc::new(SpansRecord { meta, body: request.encode_to_vec().into() }));
+        Position(log.records.len() as u64 - 1)
+    }
+
+    /// A verdict that is remembered.
+    pub fn remember(&self, tenant: &Tenant, trace_id: TraceId, verdict: Verdict) {
+        self.log.0.lock().dropped.insert((tenant.clone(), trace_id), Arc::new(verdict));
+    }
+
+    /// Loses the log's records, as when the recorder's time is over.
+    pub fn release(&self) {
+        self.log.0.lock().records.clear();
     }
 
     /// Stores everything that is live, and leaves it live: as between commit and `Done`.

@@ -38,8 +38,12 @@ fn everything() -> TracesData {
 #[test]
 fn otlp_json_has_hex_ids_numbers_for_enums_and_64_bits_as_strings() {
     let data = everything();
-    let document =
-        Document { field: "resourceSpans", resource_spans: &data.resource_spans, spelling: Spelling::Otlp };
+    let document = Document {
+        facts: None,
+        field: "resourceSpans",
+        resource_spans: &data.resource_spans,
+        spelling: Spelling::Otlp,
+    };
     let expected = json!({"resourceSpans": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]},
         "scopeSpans": [{
@@ -82,8 +86,12 @@ fn otlp_json_reads_back_as_it_was() {
     let mut data = everything();
     // NaN equals nothing, itself included.
     data.resource_spans[0].scope_spans[0].spans[0].attributes.remove(3);
-    let document =
-        Document { field: "resourceSpans", resource_spans: &data.resource_spans, spelling: Spelling::Otlp };
+    let document = Document {
+        facts: None,
+        field: "resourceSpans",
+        resource_spans: &data.resource_spans,
+        spelling: Spelling::Otlp,
+    };
     let json = serde_json::to_string(&document).unwrap();
     // The crate that reads it wants what proto3 JSON may leave out, and numbers for infinity.
     let json = json.replace(r#""arrayValue":{}"#, r#""arrayValue":{"values":[]}"#);
@@ -96,8 +104,12 @@ fn otlp_json_reads_back_as_it_was() {
 #[test]
 fn tempo_json_has_base64_ids_and_names_for_enums() {
     let data = everything();
-    let document =
-        Document { field: "batches", resource_spans: &data.resource_spans, spelling: Spelling::Proto };
+    let document = Document {
+        facts: None,
+        field: "batches",
+        resource_spans: &data.resource_spans,
+        spelling: Spelling::Proto,
+    };
     let json = serde_json::to_value(document).unwrap();
     let span = &json["batches"][0]["scopeSpans"][0]["spans"][0];
     assert_eq!(span["traceId"], "AQEBAQEBAQEBAQEBAQEBAQ==");

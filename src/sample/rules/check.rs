@@ -9,7 +9,7 @@ use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 use super::error::nearest;
 use super::place::{line_and_column, offset_in_file};
 use super::raw::{RawKeep, RawRate, RawRule, RawRules};
-use super::{RETENTION_DEFAULT, Rule, RuleSet, RulesError, UNMATCHED, units};
+use super::{RETENTION_DEFAULT, RETENTION_PINNED, Rule, RuleSet, RulesError, UNMATCHED, units};
 use crate::sample::actions::{Action, Keep, Rate};
 use crate::sample::compile::{Builder, Condition};
 use crate::traceql::{self, BinaryOp, FieldExpr, SpansetExpr, Stage};
@@ -18,6 +18,7 @@ const VERSION: u64 = 1;
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 const AFTER_ROOT_DEFAULT: Duration = Duration::from_secs(2);
 const RETENTION_DEFAULT_PERIOD: Duration = Duration::from_secs(3 * 86_400);
+const RETENTION_PINNED_PERIOD: Duration = Duration::from_secs(90 * 86_400);
 /// Longer waits would only fill the log.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// The most bytes a file may have.
@@ -218,7 +219,10 @@ fn timer(written: Option<&Spanned<String>>, default: Duration) -> Result<Duratio
 }
 
 fn retention(raw: &BTreeMap<String, Spanned<String>>) -> Result<BTreeMap<String, Duration>, RulesError> {
-    let mut classes = BTreeMap::from([(RETENTION_DEFAULT.to_owned(), RETENTION_DEFAULT_PERIOD)]);
+    let mut classes = BTreeMap::from([
+        (RETENTION_DEFAULT.to_owned(), RETENTION_DEFAULT_PERIOD),
+        (RETENTION_PINNED.to_owned(), RETENTION_PINNED_PERIOD),
+    ]);
     for (class, period) in raw {
         check_name(class).map_err(|message| refuse(period, message))?;
         let parsed = units::duration(&period.value).map_err(|message| refuse(period, message))?;

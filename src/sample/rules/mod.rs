@@ -22,6 +22,10 @@ use crate::wire::TraceId;
 
 /// The class of kept traces whose rule names none.
 pub const RETENTION_DEFAULT: &str = "default";
+/// The class of traces that somebody pinned; it is always there.
+pub const RETENTION_PINNED: &str = "pinned";
+/// The rule that verdicts name where somebody pinned the trace.
+pub const PIN_RULE: &str = "pin";
 /// The rule that verdicts name where none matched: such a trace is kept, since nobody said to drop it.
 pub const UNMATCHED: &str = "unmatched";
 
@@ -98,7 +102,8 @@ impl RuleSet {
         self.after_root
     }
 
-    /// How long kept traces are stored, by retention class; [`RETENTION_DEFAULT`] is always there.
+    /// How long kept traces are stored, by retention class; [`RETENTION_DEFAULT`] and
+    /// [`RETENTION_PINNED`] are always there.
     pub fn retention(&self) -> &BTreeMap<String, Duration> {
         &self.retention
     }

@@ -17,7 +17,7 @@ fn the_built_in_rules_say_what_is_documented() {
     assert_eq!((rules.wait(), rules.after_root()), (Duration::from_secs(30), Duration::from_secs(2)));
     let days: Vec<(&str, u64)> =
         rules.retention().iter().map(|(class, period)| (class.as_str(), period.as_secs() / 86_400)).collect();
-    assert_eq!(days, [("default", 3), ("errors", 30), ("slow", 14)]);
+    assert_eq!(days, [("default", 3), ("errors", 30), ("pinned", 90), ("slow", 14)]);
 }
 
 #[test]
