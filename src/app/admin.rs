@@ -8,10 +8,11 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::events::{Event, Events, Log, SharedGauges};
+use super::memory::Memory;
 use crate::api::Admin;
 use crate::observe::{Snapshot, metrics, status};
 use crate::query::{LiveSource, Verdicts};
-use crate::receive::{Budget, ReceiveStats};
+use crate::receive::ReceiveStats;
 use crate::rules_source::RulesState;
 use crate::runtime::{Clock, Tenant};
 use crate::sample::{LiveFilter, LiveTrace, Verdict};
@@ -22,7 +23,7 @@ pub struct Operators {
     pub clock: Arc<dyn Clock>,
     pub started: Duration,
     pub receive: Arc<ReceiveStats>,
-    pub budget: Budget,
+    pub memory: Memory,
     pub log: Log,
     pub gauges: SharedGauges,
     pub rules: RulesState,
@@ -36,7 +37,7 @@ impl Operators {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
             receive: &self.receive,
-            budget: &self.budget,
+            memory: &self.memory.now(&log, &sampler),
             log: &log,
             sampler: &sampler,
             rules: &rules,

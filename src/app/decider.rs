@@ -103,7 +103,7 @@ impl Decider {
     fn committed(&mut self, record: Committed<Attachment>) {
         let now = self.clock.monotonic();
         match record.attachment {
-            Attachment::Spans { tenant, notes, request_id } => {
+            Attachment::Spans { tenant, notes, request_id, room: _until_read } => {
                 tracing::trace!(%request_id, position = %record.position, traces = notes.traces.len(), "in the index");
                 let traces = notes.traces.iter().map(|note| &note.trace_id);
                 self.recorder.add(record.position, &tenant, traces);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::memory::NotesRoom;
 use crate::log::{Committed, Refused};
 use crate::runtime::{RequestId, Tenant};
 use crate::sample::records::{Decided, Done, Flush};
@@ -21,6 +22,8 @@ pub enum Attachment {
         notes: Notes,
         /// For the logs.
         request_id: RequestId,
+        /// Their room in memory, until the sampler has read them.
+        room: NotesRoom,
     },
     /// Verdicts that now act.
     Verdicts(Arc<Vec<Decided>>),
@@ -79,6 +82,8 @@ pub struct Gauges {
     pub sampler: parking_lot::Mutex<crate::sample::SamplerStats>,
     /// So much is kept that cannot be stored that no more may be taken in.
     pub full: std::sync::atomic::AtomicBool,
+    /// The spans of the batch that is being written, in bytes on the wire.
+    pub storing_bytes: std::sync::atomic::AtomicU64,
     /// What the store's loop did.
     pub store: parking_lot::Mutex<crate::observe::StoreStats>,
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::events::{Attachment, Log, SharedGauges};
+use super::memory::NotesBudget;
 use crate::enrich::Enricher;
 use crate::log::{AppendError, Encoded, SpansMeta};
 use crate::receive::{Accepted, ExportRequest, Ingest, Refusal};
@@ -19,6 +20,7 @@ pub struct Pipeline {
     pub rulebook: Arc<Rulebook>,
     pub log: Log,
     pub gauges: SharedGauges,
+    pub notes: NotesBudget,
 }
 
 impl Ingest for Pipeline {
@@ -39,6 +41,10 @@ impl Ingest for Pipeline {
         if notes.spans == 0 {
             return Ok(accepted);
         }
+        let Some(room) = self.notes.room_for(&notes).await else {
+            let reason = "too much waits for the sampler".into();
+            return Err(Refusal::Overloaded { retry_after: RETRY_AFTER, reason });
+        };
         let spans = notes.spans;
         let meta = SpansMeta {
             tenant: tenant.clone(),
@@ -49,7 +55,7 @@ impl Ingest for Pipeline {
         let encoded = Encoded::spans(&meta, &enriched.body);
         // The log has its own copy now: what waits for the disk holds no request.
         drop(enriched.body);
-        let attachment = Attachment::Spans { tenant, notes, request_id };
+        let attachment = Attachment::Spans { tenant, notes, request_id, room };
         let position = self.log.append(encoded, attachment).await.map_err(unavailable)?;
         tracing::debug!(%request_id, %position, spans, rejected = accepted.rejected_spans, "acknowledged");
         Ok(accepted)

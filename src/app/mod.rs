@@ -7,6 +7,7 @@ mod events;
 mod finder;
 mod housekeeping;
 mod ingest;
+mod memory;
 mod replay;
 mod rules;
 mod pin;

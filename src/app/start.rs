@@ -14,6 +14,7 @@ use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGa
 use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
+use super::memory::{Memory, NotesBudget, questions};
 use super::replay::replayed;
 use super::rules::{load_rules, spawn_rules};
 use super::pin::Pinning;
@@ -25,7 +26,7 @@ use crate::api::{Api, ApiConfig};
 use crate::config::Config;
 use crate::enrich::{Enricher, detect};
 use crate::log::{LogConfig, LogWriter, Opened, Recorder};
-use crate::query::{Engine, EngineConfig, Recent};
+use crate::query::{Engine, Recent};
 use crate::receive::{Protocol, ReceiveConfig, Receiver};
 use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
@@ -33,6 +34,12 @@ use crate::runtime::{
 };
 use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
 use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
+
+/// A trace larger than half a batch is decided at once, and its later spans go into batches of their own: so no batch is
+/// much larger than it should be. But not so many bytes, however small batches are,
+const TRACE_BYTES_MIN: u32 = 4 << 20;
+/// and surely with so many, in bytes on the wire.
+const TRACE_BYTES_MAX: u32 = 32 << 20;
 
 /// A daemon at work, as its drain needs it.
 pub struct Started {
@@ -91,30 +98,43 @@ pub(super) async fn start(
         .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, to_keep))
         .map_err(StartError::Thread)?;
     let store = Arc::new(Store::open(store_config, clock.clone())?);
-    let reader = Reader::new(location, clock.clone(), ReaderConfig::default());
+    let footers = ReaderConfig { footer_cache_bytes: config.query.cache as usize, ..ReaderConfig::default() };
+    let reader = Reader::new(location, clock.clone(), footers);
     let (batches, to_store) = mpsc::unbounded_channel();
     for batch in unfinished {
         // The receiver is right here.
         let _ = batches.send(batch);
     }
 
-    let receiver = receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges)?)?;
-    let operators = Operators {
-        clock: clock.clone(),
-        started,
-        receive: receiver.stats(),
-        budget: receiver.budget(),
-        log: log.clone(),
-        gauges: gauges.clone(),
-        rules: rules_state,
-    };
+    let notes = NotesBudget::new(config.memory.notes);
+    let receiver = receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges, &notes)?)?;
+    let (questions_max, engine_config) = questions(&config);
     let finder = Finder {
         recorder: recorder.clone(),
         records: records.clone(),
         rulebook: rulebook.clone(),
         pool: CpuPool::new(tasks.clone(), cores()),
     };
-    let api = api(&config, &clock, &finder, &events, reader.clone(), operators);
+    let recent = recent(&events, &finder);
+    let engine = Engine::new(reader.clone(), Some(recent), clock.clone(), engine_config);
+    let memory = Memory {
+        config: Arc::new(config.clone()),
+        admission: receiver.budget(),
+        notes,
+        reader: reader.clone(),
+        engine: engine.clone(),
+        gauges: gauges.clone(),
+    };
+    let operators = Operators {
+        clock: clock.clone(),
+        started,
+        receive: receiver.stats(),
+        memory,
+        log: log.clone(),
+        gauges: gauges.clone(),
+        rules: rules_state,
+    };
+    let api = api(&config, questions_max, engine, &finder, &events, operators);
     let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
     let rescuing = Rescuing { finder, events: events.clone() };
     let decider = Decider {
@@ -182,6 +202,7 @@ fn pipeline(
     rulebook: &Arc<Rulebook>,
     log: &Log,
     gauges: &SharedGauges,
+    notes: &NotesBudget,
 ) -> Result<Pipeline, StartError> {
     let env = |name: &str| std::env::var(name).ok();
     let (detected, problems) = detect(&config.enrich.detectors, &env);
@@ -193,6 +214,7 @@ fn pipeline(
         rulebook: rulebook.clone(),
         log: log.clone(),
         gauges: gauges.clone(),
+        notes: notes.clone(),
     })
 }
 
@@ -215,25 +237,27 @@ fn receiver(
         .map_err(|e| StartError::Setting(e.to_string()))
 }
 
-fn api(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    finder: &Finder,
-    events: &Events,
-    reader: Reader,
-    operators: Operators,
-) -> Api {
-    let recent = Recent {
+/// What questions see of the log.
+fn recent(events: &Events, finder: &Finder) -> Recent {
+    Recent {
         traces: Arc::new(NotStored(events.clone())),
         records: Arc::new(finder.records.clone()),
         recorder: Arc::new(finder.recorder.clone()),
         verdicts: Arc::new(Remembered(events.clone())),
         pool: finder.pool.clone(),
-    };
-    let engine_config = EngineConfig { bytes_max: config.query.cache as usize, ..EngineConfig::default() };
-    let engine = Engine::new(reader, Some(recent), clock.clone(), engine_config);
+    }
+}
+
+fn api(
+    config: &Config,
+    queries_max: usize,
+    engine: Engine,
+    finder: &Finder,
+    events: &Events,
+    operators: Operators,
+) -> Api {
     let api_config = ApiConfig {
-        queries_max: config.query.concurrency,
+        queries_max,
         search_time_max: config.query.timeout,
         trace_time_max: config.query.timeout,
         limit: config.query.limit,
@@ -275,15 +299,23 @@ fn log_config(config: &Config) -> LogConfig {
     LogConfig {
         segment_bytes: config.log.segment,
         limit_bytes: config.log.limit,
+        queue_bytes: config.memory.log_queue as usize,
+        cache_bytes: config.memory.log_cache as usize,
         recorder: Recorder { age: config.recorder.age, size_bytes: config.recorder.size },
         ..LogConfig::new(&config.data)
     }
+}
+
+/// In bytes on the wire.
+fn trace_bytes_max(config: &Config) -> u32 {
+    u32::try_from(config.store.flush_bytes / 2).unwrap_or(u32::MAX).clamp(TRACE_BYTES_MIN, TRACE_BYTES_MAX)
 }
 
 fn sampler_config(config: &Config) -> SamplerConfig {
     SamplerConfig {
         index_bytes_max: config.sample.index as usize,
         decisions_bytes_max: config.sample.decisions as usize,
+        trace_bytes_max: trace_bytes_max(config),
         debug: config.debug,
         ..SamplerConfig::default()
     }

@@ -1,6 +1,7 @@
 //! The store's loop: writes one batch after the other, and does not give up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -46,10 +47,12 @@ impl Storing {
 
     async fn store_batch(&self, batch: &Batch) {
         let begun = self.clock.monotonic();
+        self.gauges.storing_bytes.store(batch.bytes(), Ordering::Relaxed);
         let mut backoff = BACKOFF_MIN;
         loop {
             match self.store.write(batch, &self.records).await {
                 Ok(written) => {
+                    self.gauges.storing_bytes.store(0, Ordering::Relaxed);
                     self.stored(batch, &written, self.clock.monotonic().saturating_sub(begun)).await;
                     return;
                 }

@@ -65,13 +65,15 @@ fn fail(problem: &str) -> ExitCode {
 fn configuration(args: &RunArgs) -> Result<Config, String> {
     let flags = Flags::from(args);
     let env = |name: &str| std::env::var(name).ok();
+    let machine_bytes = crate::runtime::memory::machine_bytes();
     let Some(path) = Config::file(&flags, &env) else {
-        return Config::load(&flags, &env, None).map_err(|e| e.to_string());
+        return Config::load(&flags, &env, None, machine_bytes).map_err(|e| e.to_string());
     };
     let name = path.display().to_string();
     let text = read_text(&RealDisk, &path, CONFIG_BYTES_MAX)
         .map_err(|e| format!("cannot read the configuration file {name}: {e}"))?;
-    Config::load(&flags, &env, Some(ConfigFile { name: &name, text: &text })).map_err(|e| e.to_string())
+    let file = ConfigFile { name: &name, text: &text };
+    Config::load(&flags, &env, Some(file), machine_bytes).map_err(|e| e.to_string())
 }
 
 /// Ends when SIGTERM or SIGINT comes. A second one ends the process at once: what was acknowledged is in the log.

@@ -1,11 +1,12 @@
 //! Configuration: what a person wrote (flags, environment, a YAML file) → what the stages are given, validated.
 //!
 //! A flag counts before its environment variable, that before the file, that before the default. Nothing here reads a
-//! file or the environment: both come in as parameters.
+//! file, the environment or the machine: all come in as parameters.
 
 mod address;
 mod error;
 mod interpolate;
+mod memory;
 mod raw;
 mod sections;
 mod units;
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
+pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
-    LogFormat, LogLevel, LogSection, ObserveSection, QuerySection, ReceiveSection, RecorderSection,
-    SampleSection, ShutdownSection, StoreSection,
+    LogFormat, LogLevel, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
+    RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 pub use units::{ByteSize, Period, UnitError};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub rules: RulesFrom,
     /// Keep everything, whatever the rules say (`TRACE_DEBUG=1`).
     pub debug: bool,
+    /// Memory, all in all.
+    pub memory: MemorySection,
     /// The receivers.
     pub receive: ReceiveSection,
     /// Attribute actions, detectors, redaction.
@@ -96,15 +100,25 @@ impl Config {
         named.filter(|name| !name.is_empty()).map(PathBuf::from)
     }
 
-    /// The configuration that holds for these flags, this environment and this file.
-    pub fn load(flags: &Flags, env: Env<'_>, file: Option<ConfigFile<'_>>) -> Result<Self, ConfigError> {
-        validate::load(flags, env, file)
+    /// The configuration that holds for these flags, this environment and this file, on a machine with so many bytes of
+    /// memory (`None`: nobody knows).
+    ///
+    /// # Errors
+    /// The first key that cannot be used, with its place.
+    pub fn load(
+        flags: &Flags,
+        env: Env<'_>,
+        file: Option<ConfigFile<'_>>,
+        machine_bytes: Option<u64>,
+    ) -> Result<Self, ConfigError> {
+        validate::load(flags, env, file, machine_bytes)
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self::load(&Flags::default(), &|_| None, None).expect("the defaults are valid: a test loads them")
+        Self::load(&Flags::default(), &|_| None, None, None)
+            .expect("the defaults are valid: a test loads them")
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct RawConfig {
     pub(super) store: RawStore,
     pub(super) rules: Key<String>,
     #[serde(deserialize_with = "section")]
+    pub(super) memory: RawMemory,
+    #[serde(deserialize_with = "section")]
     pub(super) receive: RawReceive,
     #[serde(deserialize_with = "section")]
     pub(super) enrich: RawEnrich,
@@ -54,6 +56,12 @@ pub(super) struct RawStore {
 pub(super) struct RawFlush {
     pub(super) bytes: Key<ByteSize>,
     pub(super) age: Key<Period>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMemory {
+    pub(super) limit: Key<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

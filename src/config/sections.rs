@@ -1,4 +1,5 @@
-//! Validated sections. `Default` is what holds where nothing is configured; `config/tracewell.yaml` says the same.
+//! Validated sections. `Default` is what holds where nothing is configured; `config/tracewell.yaml` says the same. Sections
+//! that are given a share of the memory have none: it depends on the machine.
 
 use std::time::Duration;
 
@@ -8,6 +9,22 @@ use url::Url;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = KIB << 10;
 const GIB: u64 = MIB << 10;
+
+/// The memory that everything may take, and the parts of it that no other section names. What the other sections say is
+/// part of it too; the program itself, its threads and connections come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySection {
+    /// All parts together, in bytes.
+    pub limit: u64,
+    /// What was noted of requests and waits for the sampler, in bytes.
+    pub notes: u64,
+    /// Records of spans that wait for the disk, in bytes; the sampler's own records may take as much again.
+    pub log_queue: u64,
+    /// Records of the log kept for readers, in bytes.
+    pub log_cache: u64,
+    /// Spans that questions hold, in bytes as they are read.
+    pub questions: u64,
+}
 
 /// Limits of the OTLP receivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +41,6 @@ pub struct ReceiveSection {
     pub connections: usize,
 }
 
-impl Default for ReceiveSection {
-    fn default() -> Self {
-        Self {
-            limit: 64 * MIB,
-            budget: 256 * MIB,
-            header_timeout: Duration::from_secs(30),
-            body_timeout: Duration::from_secs(60),
-            connections: 4096,
-        }
-    }
-}
-
 /// Where kept spans go, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSection {
@@ -47,12 +52,6 @@ pub struct StoreSection {
     pub flush_age: Duration,
     /// Put lifecycle rules on the bucket as a backstop for expiry (S3 only).
     pub lifecycle: bool,
-}
-
-impl Default for StoreSection {
-    fn default() -> Self {
-        Self { url: None, flush_bytes: 64 * MIB, flush_age: Duration::from_secs(30), lifecycle: true }
-    }
 }
 
 /// The log on local disk.
@@ -94,12 +93,6 @@ pub struct SampleSection {
     pub decisions: u64,
 }
 
-impl Default for SampleSection {
-    fn default() -> Self {
-        Self { index: 256 * MIB, decisions: 64 * MIB }
-    }
-}
-
 /// Bounds of questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySection {
@@ -111,20 +104,8 @@ pub struct QuerySection {
     pub limit: usize,
     /// The highest limit a search may name.
     pub limit_max: usize,
-    /// The most bytes of table files and log records held in memory for reading.
+    /// The most bytes of table files' footers held in memory.
     pub cache: u64,
-}
-
-impl Default for QuerySection {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(30),
-            concurrency: 8,
-            limit: 20,
-            limit_max: 1000,
-            cache: 128 * MIB,
-        }
-    }
 }
 
 /// How the daemon reports on itself.

@@ -17,7 +17,7 @@ fn load(text: &str) -> Result<Config, ConfigError> {
 fn load_with(flags: &Flags, env: &[(&str, &str)], text: &str) -> Result<Config, ConfigError> {
     let env: HashMap<_, _> = env.iter().copied().collect();
     let lookup = |name: &str| env.get(name).map(|value| (*value).to_owned());
-    Config::load(flags, &lookup, Some(ConfigFile { name: "t.yaml", text }))
+    Config::load(flags, &lookup, Some(ConfigFile { name: "t.yaml", text }), None)
 }
 
 /// The error of a file, as a person sees it.
@@ -58,7 +58,11 @@ fn the_documented_defaults_hold() {
     assert_eq!(addresses, ["127.0.0.1:4317", "127.0.0.1:4318", "127.0.0.1:3200"]);
     assert_eq!(config.data.to_str(), Some("./tracewell-data"));
     assert_eq!((config.rules, config.store.url, config.debug), (RulesFrom::BuiltIn, None, false));
-    assert_eq!(config.receive.limit, 64 << 20);
+    let (memory, receive) = (config.memory, config.receive);
+    assert_eq!(
+        (memory.limit, receive.limit, receive.budget / 2 > receive.limit - (1 << 20)),
+        (1 << 30, receive.budget / 2, true)
+    );
     assert_eq!(config.log.limit, 20 << 30);
     assert_eq!(config.recorder.age, Duration::from_secs(900));
 }
@@ -110,6 +114,7 @@ fn trace_debug_is_a_switch() {
 #[test]
 fn every_section_is_read() {
     let text = "
+        memory: { limit: 512MiB }
         receive: { limit: 1MiB, budget: 2MiB, header_timeout: 1s, body_timeout: 2s, connections: 7 }
         log: { segment: 1MiB, limit: 2GB }
         recorder: { age: 1h30m, size: 0B }
@@ -122,6 +127,7 @@ fn every_section_is_read() {
         debug: yes
     ";
     let config = load(text).unwrap();
+    assert_eq!(config.memory.limit, 512 << 20);
     assert_eq!((config.receive.limit, config.receive.connections), (1 << 20, 7));
     assert_eq!(config.receive.body_timeout, Duration::from_secs(2));
     assert_eq!(config.log, LogSection { segment: 1 << 20, limit: 2_000_000_000 });
@@ -201,6 +207,19 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         ("\n\ngrpc: a:b", "t.yaml:3:7: `grpc`: `b` is not a port: a number up to 65535"),
         ("api: '::1:3200'", "t.yaml:1:6: `api`: an IPv6 address stands in brackets: `[::1]:3200`"),
         ("receive: { limit: 0B }", "t.yaml:1:19: `receive.limit`: must be more than 0"),
+        (
+            "receive: { limit: 512MiB }",
+            "t.yaml:1:19: `receive.budget`: 125696KiB, its share of memory.limit, is less than twice receive.limit (512MiB): the largest request would never fit",
+        ),
+        (
+            "memory: { limit: 1MiB }",
+            "t.yaml:1:18: `memory.limit`: 1MiB is less than the least that works, 68352KiB",
+        ),
+        (
+            "memory: { limit: 256MiB }\nsample: { index: 1GiB }",
+            "t.yaml:1:18: `memory.limit`: 256MiB is too little for sample.index (1GiB, 2GiB at peak): with the least for the rest that is 2149120KiB",
+        ),
+        ("sample: { index: 0B }", "t.yaml:1:18: `sample.index`: must be more than 0"),
         ("receive: { limit: 2GiB }", "t.yaml:1:19: `receive.limit`: must be from 1KiB to 1GiB"),
         ("receive: { connections: 0 }", "t.yaml:1:25: `receive.connections`: must be more than 0"),
         ("shutdown: { deadline: 0s }", "t.yaml:1:23: `shutdown.deadline`: must be more than 0"),
@@ -208,8 +227,8 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         ("query: { limit: 2000 }", "t.yaml:1:17: `query.limit`: 2000 is more than query.limit_max (1000)"),
         ("store: { url: /data }", "t.yaml:1:15: `store.url`: `/data` is a path; write `file:///data`"),
         (
-            "receive: { budget: 1MiB }",
-            "t.yaml:1:20: `receive.budget`: 1MiB is less than twice receive.limit (64MiB): the largest request would never fit",
+            "receive: { budget: 1MiB, limit: 1MiB }",
+            "t.yaml:1:20: `receive.budget`: 1MiB is less than twice receive.limit (1MiB): the largest request would never fit",
         ),
         (
             "enrich: { actions: [{ action: hash, key: a, value: 1 }] }",

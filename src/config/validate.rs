@@ -1,26 +1,46 @@
 //! From what was written to what holds: parse the file, lay flags and environment over it, check each value.
 
+use std::time::Duration;
+
 use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
 use super::address::{ListenAddress, RulesFrom, parse_store};
 use super::error::{ConfigError, Origin, Place, nearest};
 use super::interpolate::{Interpolated, interpolate};
-use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawStore};
+use super::memory::{self, Shares};
+use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawReceive, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
-    Config, ConfigFile, Env, Flags, LogSection, ObserveSection, QuerySection, ReceiveSection,
+    Config, ConfigFile, Env, Flags, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
     RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
 
-pub(super) fn load(flags: &Flags, env: Env<'_>, file: Option<ConfigFile<'_>>) -> Result<Config, ConfigError> {
+// What holds where nothing is configured; `config/tracewell.yaml` says the same.
+const REQUEST_BYTES: u64 = 64 << 20;
+const REQUEST_BYTES_MIN: u64 = 1 << 10;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 4096;
+const FLUSH_AGE: Duration = Duration::from_secs(30);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+const QUESTIONS_AT_ONCE: usize = 8;
+const TRACES: usize = 20;
+const TRACES_MAX: usize = 1000;
+
+pub(super) fn load(
+    flags: &Flags,
+    env: Env<'_>,
+    file: Option<ConfigFile<'_>>,
+    machine_bytes: Option<u64>,
+) -> Result<Config, ConfigError> {
     let Some(file) = file else {
-        return Loader { flags, env, file: None }.config(RawConfig::default());
+        return Loader { flags, env, file: None, machine_bytes }.config(RawConfig::default());
     };
     let text = interpolate(file.name, file.text, env)?;
     let source = Source { name: file.name, text };
     let raw = source.parse()?;
-    Loader { flags, env, file: Some(source) }.config(raw)
+    Loader { flags, env, file: Some(source), machine_bytes }.config(raw)
 }
 
 /// The file with its variables filled in.
@@ -72,6 +92,7 @@ struct Loader<'a> {
     flags: &'a Flags,
     env: Env<'a>,
     file: Option<Source<'a>>,
+    machine_bytes: Option<u64>,
 }
 
 /// A value and who set it.
@@ -83,6 +104,7 @@ struct Set<T> {
 impl Loader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let flags = self.flags;
+        let (memory, shares) = self.memory(&raw)?;
         let config = Config {
             grpc: self.address(
                 "grpc",
@@ -102,13 +124,14 @@ impl Loader<'_> {
             data: self.data(raw.data)?.into(),
             rules: self.rules(raw.rules)?,
             debug: self.debug(raw.debug)?,
-            receive: self.receive(raw.receive)?,
+            memory,
+            receive: self.receive(raw.receive, shares[memory::ADMISSION])?,
             enrich: self.enrich(raw.enrich)?,
             log: self.log(raw.log)?,
             recorder: self.recorder(raw.recorder),
-            sample: self.sample(raw.sample)?,
-            store: self.store(raw.store)?,
-            query: self.query(raw.query)?,
+            sample: SampleSection { index: shares[memory::INDEX], decisions: shares[memory::DECISIONS] },
+            store: self.store(raw.store, shares[memory::STORE])?,
+            query: self.query(raw.query, shares[memory::QUERY_CACHE])?,
             observe: observe(raw.observe),
             shutdown: self.shutdown(raw.shutdown)?,
         };
@@ -179,8 +202,39 @@ impl Loader<'_> {
         }
     }
 
-    fn store(&self, raw: RawStore) -> Result<StoreSection, ConfigError> {
-        let default = StoreSection::default();
+    /// The limit, and what each part is given of it.
+    fn memory(&self, raw: &RawConfig) -> Result<(MemorySection, Shares), ConfigError> {
+        const KEY: &str = "memory.limit";
+        let limit = match &raw.memory.limit {
+            Some(limit) => Set { value: limit.value.0, origin: self.origin(limit) },
+            None => Set { value: memory::limit_for(self.machine_bytes), origin: Origin::Default },
+        };
+        let mut set = [None; memory::PARTS.len()];
+        for (part, key, may_be_zero) in [
+            (memory::ADMISSION, &raw.receive.budget, false),
+            (memory::INDEX, &raw.sample.index, false),
+            (memory::DECISIONS, &raw.sample.decisions, false),
+            (memory::STORE, &raw.store.flush.bytes, false),
+            (memory::QUERY_CACHE, &raw.query.cache, true),
+        ] {
+            if let Some(zero) = key.as_ref().filter(|key| key.value.0 == 0 && !may_be_zero) {
+                let message = "must be more than 0".into();
+                return Err(invalid(self.origin(zero), memory::PARTS[part].key, message));
+            }
+            set[part] = key.as_ref().map(|key| key.value.0);
+        }
+        let shares = memory::split(limit.value, &set).map_err(|why| invalid(limit.origin, KEY, why))?;
+        let section = MemorySection {
+            limit: limit.value,
+            notes: shares[memory::NOTES],
+            log_queue: shares[memory::LOG_QUEUE],
+            log_cache: shares[memory::LOG_CACHE],
+            questions: shares[memory::QUESTIONS],
+        };
+        Ok((section, shares))
+    }
+
+    fn store(&self, raw: RawStore, flush_bytes: u64) -> Result<StoreSection, ConfigError> {
         let url = match self.text(&self.flags.store, ("--store", "TRACEWELL_STORE"), raw.url) {
             Some(set) => {
                 Some(parse_store(&set.value).map_err(|message| invalid(set.origin, "store.url", message))?)
@@ -189,36 +243,35 @@ impl Loader<'_> {
         };
         Ok(StoreSection {
             url,
-            flush_bytes: self.positive_bytes("store.flush.bytes", raw.flush.bytes, default.flush_bytes)?,
-            flush_age: self.positive("store.flush.age", raw.flush.age, Period(default.flush_age))?.0,
-            lifecycle: or(raw.lifecycle, default.lifecycle),
+            flush_bytes,
+            flush_age: self.positive("store.flush.age", raw.flush.age, Period(FLUSH_AGE))?.0,
+            lifecycle: or(raw.lifecycle, true),
         })
     }
 
-    fn receive(&self, raw: super::raw::RawReceive) -> Result<ReceiveSection, ConfigError> {
-        let default = ReceiveSection::default();
+    fn receive(&self, raw: RawReceive, budget: u64) -> Result<ReceiveSection, ConfigError> {
         let limit_origin = raw.limit.as_ref().map(|limit| self.origin(limit));
         let budget_origin = raw.budget.as_ref().map(|budget| self.origin(budget));
+        let limit_default = (budget / 2).clamp(REQUEST_BYTES_MIN, REQUEST_BYTES);
         let section = ReceiveSection {
-            limit: self.positive_bytes("receive.limit", raw.limit, default.limit)?,
-            budget: self.positive_bytes("receive.budget", raw.budget, default.budget)?,
+            limit: self.positive_bytes("receive.limit", raw.limit, limit_default)?,
+            budget,
             header_timeout: self
-                .positive("receive.header_timeout", raw.header_timeout, Period(default.header_timeout))?
+                .positive("receive.header_timeout", raw.header_timeout, Period(HEADER_TIMEOUT))?
                 .0,
-            body_timeout: self
-                .positive("receive.body_timeout", raw.body_timeout, Period(default.body_timeout))?
-                .0,
-            connections: self.positive("receive.connections", raw.connections, default.connections)?,
+            body_timeout: self.positive("receive.body_timeout", raw.body_timeout, Period(BODY_TIMEOUT))?.0,
+            connections: self.positive("receive.connections", raw.connections, CONNECTIONS)?,
         };
-        if !(1 << 10..=1 << 30).contains(&section.limit) {
+        if !(REQUEST_BYTES_MIN..=1 << 30).contains(&section.limit) {
             let message = "must be from 1KiB to 1GiB".into();
             return Err(invalid(limit_origin.unwrap_or(Origin::Default), "receive.limit", message));
         }
         // A request that is being decompressed is there twice.
         if section.budget / 2 < section.limit {
+            let is_share = if budget_origin.is_some() { "" } else { ", its share of memory.limit," };
             let origin = budget_origin.or(limit_origin).unwrap_or(Origin::Default);
             let message = format!(
-                "{} is less than twice receive.limit ({}): the largest request would never fit",
+                "{}{is_share} is less than twice receive.limit ({}): the largest request would never fit",
                 ByteSize(section.budget),
                 ByteSize(section.limit)
             );
@@ -254,23 +307,14 @@ impl Loader<'_> {
         }
     }
 
-    fn sample(&self, raw: super::raw::RawSample) -> Result<SampleSection, ConfigError> {
-        let default = SampleSection::default();
-        Ok(SampleSection {
-            index: self.positive_bytes("sample.index", raw.index, default.index)?,
-            decisions: self.positive_bytes("sample.decisions", raw.decisions, default.decisions)?,
-        })
-    }
-
-    fn query(&self, raw: super::raw::RawQuery) -> Result<QuerySection, ConfigError> {
-        let default = QuerySection::default();
+    fn query(&self, raw: super::raw::RawQuery, cache: u64) -> Result<QuerySection, ConfigError> {
         let origin = raw.limit.as_ref().or(raw.limit_max.as_ref()).map(|limit| self.origin(limit));
         let section = QuerySection {
-            timeout: self.positive("query.timeout", raw.timeout, Period(default.timeout))?.0,
-            concurrency: self.positive("query.concurrency", raw.concurrency, default.concurrency)?,
-            limit: self.positive("query.limit", raw.limit, default.limit)?,
-            limit_max: self.positive("query.limit_max", raw.limit_max, default.limit_max)?,
-            cache: or(raw.cache, ByteSize(default.cache)).0,
+            timeout: self.positive("query.timeout", raw.timeout, Period(QUERY_TIMEOUT))?.0,
+            concurrency: self.positive("query.concurrency", raw.concurrency, QUESTIONS_AT_ONCE)?,
+            limit: self.positive("query.limit", raw.limit, TRACES)?,
+            limit_max: self.positive("query.limit_max", raw.limit_max, TRACES_MAX)?,
+            cache,
         };
         if section.limit > section.limit_max {
             let message = format!("{} is more than query.limit_max ({})", section.limit, section.limit_max);

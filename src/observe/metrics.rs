@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::snapshot::{RuleTally, Snapshot, VERSION};
+use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The metrics as OpenMetrics 1.0 text, with the end marker.
@@ -25,6 +25,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.sample(snapshot);
     families.rules(snapshot);
     families.store(snapshot);
+    families.memory(snapshot);
     families.process(snapshot);
     let mut text = String::new();
     encode(&mut text, &families.0).expect("a String takes whatever is written to it");
@@ -89,7 +90,7 @@ impl Families {
         self.counter("tracewell_receive_json_snake_case_keys", help, stats.json_snake_case_keys());
         self.counter("tracewell_receive_connections", "Connections taken", stats.connections());
         self.gauge("tracewell_receive_open_connections", "Connections open now", stats.connections_open());
-        let used = snapshot.budget.bytes_used() as u64;
+        let used = snapshot.memory.used_by("admission");
         self.gauge_bytes("tracewell_receive_budget_used", "What requests in flight occupy", used);
     }
 
@@ -203,6 +204,18 @@ impl Families {
         self.gauge_seconds("tracewell_store_last_commit_timestamp", help, committed);
     }
 
+    fn memory(&mut self, snapshot: &Snapshot<'_>) {
+        let memory = snapshot.memory;
+        let by_part = |value: fn(&MemoryPart) -> u64| {
+            GaugeBy::new("part", memory.parts.iter().map(|part| (part.name, value(part))))
+        };
+        let used = by_part(|part| part.used);
+        self.0.register_with_unit("tracewell_memory", "What each part takes", Unit::Bytes, used);
+        let bounds = by_part(|part| part.bound);
+        self.0.register_with_unit("tracewell_memory_bound", "What each part may take", Unit::Bytes, bounds);
+        self.gauge_bytes("tracewell_memory_limit", "What all parts together may take", memory.limit);
+    }
+
     /// Under the names that every Prometheus client uses for them.
     fn process(&mut self, snapshot: &Snapshot<'_>) {
         let Some(usage) = snapshot.process else { return };
@@ -241,5 +254,28 @@ impl EncodeMetric for CounterBy {
 
     fn metric_type(&self) -> MetricType {
         MetricType::Counter
+    }
+}
+
+/// Gauges that differ in one label.
+#[derive(Debug)]
+struct GaugeBy(CounterBy);
+
+impl GaugeBy {
+    fn new<'a>(label: &'static str, values: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        Self(CounterBy::new(label, values))
+    }
+}
+
+impl EncodeMetric for GaugeBy {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.0.counts.iter().try_for_each(|(value, gauge)| {
+            let labels = [(self.0.label, value.as_str())];
+            ConstGauge::new(*gauge).encode(encoder.encode_family(&labels)?)
+        })
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
     }
 }

@@ -8,4 +8,4 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use snapshot::{Snapshot, StoreStats};
+pub use snapshot::{MemoryPart, MemoryUse, Snapshot, StoreStats};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::LogStats;
-use crate::receive::{Budget, ReceiveStats};
+use crate::receive::ReceiveStats;
 use crate::rules_source::RulesStatus;
 use crate::runtime::process::ProcessUsage;
 use crate::sample::{SamplerStats, Tally};
@@ -28,8 +28,8 @@ pub struct Snapshot<'a> {
     pub ready: Result<(), String>,
     /// What the receivers counted.
     pub receive: &'a ReceiveStats,
-    /// What requests in flight occupy.
-    pub budget: &'a Budget,
+    /// Who takes how much memory.
+    pub memory: &'a MemoryUse,
     /// The log in numbers.
     pub log: &'a LogStats,
     /// The sampler in numbers.
@@ -40,6 +40,33 @@ pub struct Snapshot<'a> {
     pub store: &'a StoreStats,
     /// What the process uses, where the system says.
     pub process: Option<ProcessUsage>,
+}
+
+/// The memory that is accounted for, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// What all parts together may take, in bytes.
+    pub limit: u64,
+    /// The parts.
+    pub parts: Vec<MemoryPart>,
+}
+
+/// What one part of the daemon takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPart {
+    /// Its name, for people and metrics.
+    pub name: &'static str,
+    /// What it takes now, in bytes.
+    pub used: u64,
+    /// What it may take, in bytes.
+    pub bound: u64,
+}
+
+impl MemoryUse {
+    /// What the part with this name takes, in bytes; 0 if there is none.
+    pub(super) fn used_by(&self, name: &str) -> u64 {
+        self.parts.iter().find(|part| part.name == name).map_or(0, |part| part.used)
+    }
 }
 
 /// What was written to the table since the start.

@@ -8,7 +8,7 @@ use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`,
-/// `log`, `sample`, `store` and `process`. Times are RFC 3339, or null where there is none yet.
+/// `log`, `sample`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
 pub fn status(snapshot: &Snapshot<'_>) -> Value {
     json!({
         "version": VERSION,
@@ -20,6 +20,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "log": log(snapshot),
         "sample": sample(snapshot),
         "store": store(snapshot),
+        "memory": memory(snapshot),
         "process": process(snapshot),
     })
 }
@@ -38,7 +39,7 @@ fn receive(snapshot: &Snapshot<'_>) -> Value {
         "json_snake_case_keys": stats.json_snake_case_keys(),
         "connections": stats.connections(),
         "connections_open": stats.connections_open(),
-        "budget_used_bytes": snapshot.budget.bytes_used(),
+        "budget_used_bytes": snapshot.memory.used_by("admission"),
     })
 }
 
@@ -112,6 +113,15 @@ fn store(snapshot: &Snapshot<'_>) -> Value {
         "unreadable_records": stats.unreadable_records,
         "last_commit_at": time(stats.last_commit_unix_nano),
     })
+}
+
+/// All in bytes. `resident` is more than the parts: the program itself, its threads and connections are not in them.
+fn memory(snapshot: &Snapshot<'_>) -> Value {
+    let parts = snapshot.memory.parts.iter();
+    let parts: Map<String, Value> =
+        parts.map(|part| (part.name.to_owned(), json!({ "used": part.used, "bound": part.bound }))).collect();
+    let resident = snapshot.process.map(|usage| usage.resident_bytes);
+    json!({ "limit": snapshot.memory.limit, "resident": resident, "parts": parts })
 }
 
 fn process(snapshot: &Snapshot<'_>) -> Value {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::log::{AppendError, LogStats, Position, RecorderStats};
-use crate::receive::{Budget, Permit, ReceiveStats};
+use crate::receive::ReceiveStats;
 use crate::rules_source::{RulesProblem, RulesStatus};
 use crate::runtime::ProcessUsage;
 use crate::sample::{SamplerStats, Tally};
@@ -16,8 +16,7 @@ use crate::sample::{SamplerStats, Tally};
 /// What a snapshot borrows.
 struct Daemon {
     receive: ReceiveStats,
-    budget: Budget,
-    _permit: Permit,
+    memory: MemoryUse,
     log: LogStats,
     sampler: SamplerStats,
     rules: RulesStatus,
@@ -26,11 +25,10 @@ struct Daemon {
 
 impl Daemon {
     fn new() -> Self {
-        let budget = Budget::new(1000);
+        let admission = MemoryPart { name: "admission", used: 600, bound: 1000 };
         Self {
             receive: ReceiveStats::default(),
-            _permit: budget.try_reserve(600).unwrap(),
-            budget,
+            memory: MemoryUse { limit: 5000, parts: vec![admission] },
             log: LogStats {
                 bytes: 4096,
                 damaged: 2,
@@ -65,7 +63,7 @@ impl Daemon {
             uptime: Duration::from_millis(2500),
             ready: Ok(()),
             receive: &self.receive,
-            budget: &self.budget,
+            memory: &self.memory,
             log: &self.log,
             sampler: &self.sampler,
             rules: &self.rules,
@@ -132,6 +130,9 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_receive_rejected_spans_total", 0.0),
         ("tracewell_receive_wire_bytes_total", 0.0),
         ("tracewell_receive_budget_used_bytes", 600.0),
+        ("tracewell_memory_bytes{part=\"admission\"}", 600.0),
+        ("tracewell_memory_bound_bytes{part=\"admission\"}", 1000.0),
+        ("tracewell_memory_limit_bytes", 5000.0),
         ("tracewell_log_bytes", 4096.0),
         ("tracewell_log_fsyncs_total", 7.0),
         ("tracewell_log_fsync_seconds_total", 1.5),
@@ -258,6 +259,10 @@ fn the_status_document_has_its_fixed_names() {
         (&json!(5), &json!(null))
     );
     assert_eq!(document["process"]["cpu_seconds"], 1.25);
+    assert_eq!(
+        document["memory"],
+        json!({ "limit": 5000, "resident": 1_048_576, "parts": { "admission": { "used": 600, "bound": 1000 } } })
+    );
 
     daemon.store.last_commit_unix_nano = 1_700_000_000_000_000_000;
     let document = status::status(&daemon.snapshot());

@@ -22,7 +22,7 @@ pub(super) async fn trace(
     tenant: &Tenant,
     trace_id: TraceId,
 ) -> Result<Option<FoundTrace>, QueryError> {
-    let budget = Budget::new(engine.config.bytes_max);
+    let budget = Budget::new(engine.config.bytes_max, &engine.held);
     let ids = [trace_id];
     let logged = match &engine.recent {
         Some(recent) => from_log(recent, tenant, &ids, None, &budget).await?,

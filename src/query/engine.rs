@@ -1,6 +1,7 @@
 //! The engine: what the API and the commands ask.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::answer::{FoundTrace, SearchResponse};
@@ -81,12 +82,19 @@ pub struct Engine {
     pub(super) recent: Option<Recent>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: EngineConfig,
+    /// What all questions hold, in bytes as they count against `bytes_max`.
+    pub(super) held: Arc<AtomicUsize>,
 }
 
 impl Engine {
     /// An engine over a store; with `recent`, over what is still in the log too.
     pub fn new(reader: Reader, recent: Option<Recent>, clock: Arc<dyn Clock>, config: EngineConfig) -> Self {
-        Self { reader, recent, clock, config }
+        Self { reader, recent, clock, config, held: Arc::default() }
+    }
+
+    /// What the questions under way hold, in bytes as they count against [`EngineConfig::bytes_max`].
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// All spans of a trace, dropped ones too while the flight recorder has them; `None` when there are none.

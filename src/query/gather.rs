@@ -23,26 +23,51 @@ pub type LiveParts = HashMap<TraceId, Vec<LiveTrace>>;
 
 /// How many bytes one question may hold. Shared with the threads that read for it.
 #[derive(Clone, Debug)]
-pub struct Budget {
-    left: Arc<AtomicUsize>,
+pub struct Budget(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    bytes_max: usize,
+    left: AtomicUsize,
+    /// What all questions hold together.
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = self.bytes_max - self.left.load(Ordering::Relaxed);
+        self.all.fetch_sub(held, Ordering::Relaxed);
+    }
 }
 
 impl Budget {
-    /// So many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(bytes.max(1))) }
+    /// So many bytes. What is taken of them counts in `all` until the budget is dropped.
+    pub fn new(bytes: usize, all: &Arc<AtomicUsize>) -> Self {
+        let bytes_max = bytes.max(1);
+        Self(Arc::new(Held { bytes_max, left: AtomicUsize::new(bytes_max), all: Arc::clone(all) }))
     }
 
     /// Takes bytes; false when they were the last.
     pub fn take(&self, bytes: usize) -> bool {
         let take = |left: usize| Some(left.saturating_sub(bytes));
-        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or(0);
+        let before = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or(0);
+        self.0.all.fetch_add(before.min(bytes), Ordering::Relaxed);
         before > bytes
+    }
+
+    /// Takes bytes where anything is left at all: what goes over the bound is still answered, for otherwise a single piece
+    /// that is larger would never be.
+    pub fn take_if_any(&self, bytes: usize) -> bool {
+        let any = !self.is_exceeded();
+        if any {
+            self.take(bytes);
+        }
+        any
     }
 
     /// Whether something was left out for want of bytes.
     pub fn is_exceeded(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0
+        self.0.left.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -85,7 +110,7 @@ pub(super) async fn from_table(
 ) -> Result<Gathered, QueryError> {
     let mut gathered = Gathered::new();
     if let ([id], None) = (ids, &window) {
-        let spans = engine.reader.by_id(tenant, *id).await?;
+        let spans = engine.reader.by_id_within(tenant, *id, |bytes| budget.take_if_any(bytes)).await?;
         gathered.insert(*id, spans);
         return Ok(gathered);
     }
@@ -149,7 +174,7 @@ pub(super) async fn from_log(
                 // Released: it is in the table by now. Unknown or damaged: the log has told and counted it.
                 Err(_) => continue,
             };
-            if !budget.take(record.body.len()) {
+            if !budget.take_if_any(record.body.len()) {
                 break;
             }
             match FullSpan::from_record(&record, |id| wish(&wanted, id)) {

@@ -257,7 +257,7 @@ impl<'e> Search<'e> {
     async fn evaluate(&mut self, chunk: &[Candidate]) -> Result<(), QueryError> {
         let mut open = vec![chunk];
         while let Some(part) = open.pop() {
-            let budget = Budget::new(self.engine.config.bytes_max);
+            let budget = Budget::new(self.engine.config.bytes_max, &self.engine.held);
             let ids: Vec<TraceId> = part.iter().map(|c| c.id).collect();
             let traces =
                 gather(self.engine, self.tenant, &ids, self.live.as_ref(), Some(window(part)), &budget)

@@ -1,8 +1,16 @@
 //! Admission by bytes: what a request occupies in memory is reserved before it is read, and given back when it is
 //! answered.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
+
+/// How many may wait for room at a time; each costs a task's state. The next one is told to come back at once.
+const WAITING_MAX: usize = 256;
 
 /// A number of bytes that all requests in flight share.
 #[derive(Clone, Debug)]
@@ -12,6 +20,8 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     bytes_max: usize,
     bytes_used: AtomicUsize,
+    freed: Notify,
+    waiting: Semaphore,
 }
 
 /// There is no room now. Nothing was reserved.
@@ -21,10 +31,38 @@ pub struct Exhausted;
 impl Budget {
     /// A budget of `bytes_max` bytes, none of them used.
     pub fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Shared { bytes_max, bytes_used: AtomicUsize::new(0) }))
+        let (freed, waiting) = (Notify::new(), Semaphore::new(WAITING_MAX));
+        Self(Arc::new(Shared { bytes_max, bytes_used: AtomicUsize::new(0), freed, waiting }))
     }
 
-    /// Reserves bytes until the permit is dropped. Never waits: a queue of waiting senders would itself need room.
+    /// The most that can be reserved, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        self.0.bytes_max
+    }
+
+    /// Reserves bytes until the permit is dropped; where they are not free, waits for them at most this long. Only a few
+    /// wait: a long queue of senders would itself need room.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when that many did not become free, or too many wait already.
+    pub async fn reserve(&self, bytes: usize, patience: Duration) -> Result<Permit, Exhausted> {
+        let now = self.try_reserve(bytes);
+        let Some(_place) = self.0.waiting.try_acquire().ok().filter(|_| now.is_err()) else { return now };
+        let wait = async {
+            loop {
+                let mut freed = pin!(self.0.freed.notified());
+                // From here on nothing that is given back goes unheard.
+                freed.as_mut().enable();
+                if let Ok(permit) = self.try_reserve(bytes) {
+                    return permit;
+                }
+                freed.await;
+            }
+        };
+        timeout(patience, wait).await.map_err(|_| Exhausted)
+    }
+
+    /// Reserves bytes until the permit is dropped. Never waits.
     ///
     /// # Errors
     /// [`Exhausted`] when that many are not free.
@@ -45,7 +83,10 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: usize) {
-        self.0.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.0.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+            self.0.freed.notify_waiters();
+        }
     }
 }
 

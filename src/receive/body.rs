@@ -18,6 +18,10 @@ const PREFIX_BYTES: usize = 5;
 /// Reserved for a body of unknown length before its first byte is seen.
 const UNKNOWN_LENGTH_BYTES: usize = 16 * 1024;
 
+/// How long a request waits for room before its sender is told to come back: long enough for those before it to get
+/// their sync.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// What a body may cost.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
@@ -37,7 +41,7 @@ impl Limits {
         if length.is_some_and(|length| length > self.bytes_max) {
             return Err(Failure::TooLarge { bytes_max: self.bytes_max });
         }
-        let permit = self.budget.try_reserve(length.unwrap_or(UNKNOWN_LENGTH_BYTES))?;
+        let permit = self.budget.reserve(length.unwrap_or(UNKNOWN_LENGTH_BYTES), PATIENCE).await?;
         let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
         self.in_time(async {
             while let Some(piece) = next_piece(body).await? {
@@ -60,7 +64,8 @@ impl Limits {
                 return Err(Failure::TooLarge { bytes_max: self.bytes_max });
             }
             let encoding = prefix.encoding(encoding)?;
-            let mut inflater = Inflater::new(encoding, self.bytes_max, self.budget.try_reserve(length)?)?;
+            let permit = self.budget.reserve(length, PATIENCE).await?;
+            let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
             let mut missing = length;
             let mut next = Some(rest);
             while let Some(piece) = next {

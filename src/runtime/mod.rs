@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod disk;
 pub mod drain;
 pub mod lock;
+pub mod memory;
 pub mod process;
 pub mod random;
 pub mod tasks;

@@ -1,5 +1,9 @@
 //! The byte budget.
 
+use std::time::Duration;
+
+use futures::FutureExt;
+
 use crate::receive::{Budget, Exhausted};
 
 #[test]
@@ -33,4 +37,35 @@ fn sums_that_overflow_are_over_the_budget() {
     let budget = Budget::new(usize::MAX);
     let _permit = budget.try_reserve(10).unwrap();
     assert_eq!(budget.try_reserve(usize::MAX).unwrap_err(), Exhausted);
+}
+
+#[tokio::test]
+async fn who_waits_gets_what_is_given_back() {
+    let budget = Budget::new(100);
+    let mut held = budget.try_reserve(80).unwrap();
+    let mut waiting = Box::pin(budget.reserve(90, Duration::from_secs(60)));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    held.shrink_to(40);
+    assert!(waiting.as_mut().now_or_never().is_none(), "not enough yet");
+    drop(held);
+    assert_eq!(waiting.await.unwrap().bytes(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_in_vain_is_told_so() {
+    let budget = Budget::new(100);
+    let _held = budget.try_reserve(80).unwrap();
+    assert_eq!(budget.reserve(21, Duration::from_secs(1)).await.unwrap_err(), Exhausted);
+    assert_eq!(budget.bytes_used(), 80);
+    assert_eq!(budget.reserve(20, Duration::ZERO).await.unwrap().bytes(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_wait() {
+    let budget = Budget::new(100);
+    let _held = budget.try_reserve(100).unwrap();
+    let mut waiting: Vec<_> =
+        (0..300).map(|_| Box::pin(budget.reserve(1, Duration::from_secs(60)))).collect();
+    let refused = waiting.iter_mut().filter_map(|one| one.as_mut().now_or_never()).count();
+    assert_eq!(refused, 300 - 256);
 }

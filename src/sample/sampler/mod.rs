@@ -47,6 +47,9 @@ pub struct SamplerConfig {
     pub index_bytes_max: usize,
     /// What verdicts remembered for late spans may take, in bytes.
     pub decisions_bytes_max: usize,
+    /// A trace with more than this is decided at once, in bytes on the wire. What comes later is late, and goes into batches
+    /// of its own: no trace makes a batch too large to be written.
+    pub trace_bytes_max: u32,
     /// What the rate action's buckets may take, in bytes.
     pub limiter_bytes_max: usize,
     /// Keep everything, whatever the rules say.
@@ -59,6 +62,7 @@ impl Default for SamplerConfig {
         Self {
             index_bytes_max: 256 * MIB,
             decisions_bytes_max: 64 * MIB,
+            trace_bytes_max: 32 * MIB as u32,
             limiter_bytes_max: 4 * MIB,
             debug: false,
         }
@@ -69,9 +73,6 @@ impl Default for SamplerConfig {
 const DECISIONS_MAX: usize = 8192;
 /// How long rules stay after new ones came: longer than a request takes from its scan to the log.
 const RULES_STAY: Duration = Duration::from_secs(60);
-/// A trace with more than this is decided at once, in bytes on the wire. What comes later is late, and goes into batches of
-/// its own: no trace makes a batch too large to be written.
-const TRACE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 
 /// The sampler's state. Bounded by [`SamplerConfig`].
 pub struct Sampler {
@@ -230,7 +231,7 @@ impl Sampler {
         if !entry.is_decided {
             self.pending_memory += entry.memory().saturating_sub(before);
         }
-        let is_giant = entry.bytes > TRACE_BYTES_MAX && !entry.is_decided;
+        let is_giant = entry.bytes > self.config.trace_bytes_max && !entry.is_decided;
         let version = entry.rules_version;
         if !note.has_root && !is_giant {
             return;
@@ -297,7 +298,17 @@ impl Sampler {
                 self.decide(slot, now, false, &mut decided);
             }
         }
+        self.forget_due();
         (!decided.is_empty()).then_some(decided)
+    }
+
+    /// Traces that were decided early are still in the queue of times: drops them before they are most of it.
+    fn forget_due(&mut self) {
+        if self.due.len() > 2 * self.entries.len() + DECISIONS_MAX {
+            let entries = &self.entries;
+            let holds = |due: &Due, slot: &u32| entries.at(*slot).is_some_and(|(_, e)| e.due == *due && !e.is_decided);
+            self.due.retain(|Reverse((due, slot))| holds(due, slot));
+        }
     }
 
     /// Decides the oldest, until what waits is within the bound.

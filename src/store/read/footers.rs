@@ -50,6 +50,11 @@ impl Footers {
         Self { bytes_max, state: Mutex::default() }
     }
 
+    /// What they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     pub(super) fn get(&self, file: &Path) -> Option<Arc<Footer>> {
         let mut state = self.state.lock();
         state.uses += 1;

@@ -104,17 +104,35 @@ impl Reader {
     /// # Errors
     /// As the store has them, or [`crate::store::ErrorKind::Table`] for a damaged file.
     pub async fn by_id(&self, tenant: &Tenant, trace_id: TraceId) -> Result<Vec<FullSpan>, StoreError> {
+        self.by_id_within(tenant, trace_id, |_| true).await
+    }
+
+    /// The same, but as far as there is room for it: `room` is told the bytes of each batch of rows before they are decoded,
+    /// and says whether to take them.
+    ///
+    /// # Errors
+    /// As [`Self::by_id`].
+    pub async fn by_id_within(
+        &self,
+        tenant: &Tenant,
+        trace_id: TraceId,
+        room: impl Fn(usize) -> bool + Clone + Send + Sync,
+    ) -> Result<Vec<FullSpan>, StoreError> {
         let id = trace_id.to_string();
         let files = self.files(tenant, TableKind::Spans, |f| prune::may_hold_trace(f, &id)).await?;
         let hints = Arc::new(vec![ScanHint::TraceIds(vec![trace_id])]);
         let lookups = files.into_iter().map(|file| {
-            let (reader, hints, id) = (self.clone(), Arc::clone(&hints), id.clone());
+            let (reader, hints, id, room) = (self.clone(), Arc::clone(&hints), id.clone(), room.clone());
             async move {
                 let open = reader.open(file).await?;
                 let row_groups = open.row_groups_with_trace(&id).await?;
                 let scan =
                     FileScan { start_unix_nano: 0..u64::MAX, projection: &Projection::All, hints: &hints };
                 let batches = open.scan_row_groups(row_groups, &scan)?;
+                let fits = move |rows: &SpanRows| {
+                    futures::future::ready(Ok(room(rows.batch().get_array_memory_size())))
+                };
+                let batches = batches.try_take_while(fits);
                 batches.map(|rows| rows?.full_spans()).try_concat().await
             }
         });
@@ -174,6 +192,11 @@ impl Reader {
             }
         });
         Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
+    }
+
+    /// What the cache of footers takes, in bytes.
+    pub fn cache_bytes(&self) -> usize {
+        self.inner.footers.bytes()
     }
 
     /// Forgets which versions of the tables were seen, so that the next question sees what was committed before it.
