@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use support::disk::Mounted;
 use support::traffic::{self, Shape};
 use support::{Daemon, Start, tracewell};
 
@@ -36,12 +37,6 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
-}
-
-fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,13 +71,13 @@ async fn hostile_requests_get_a_4xx_that_says_why_and_the_next_good_one_is_taken
     let (status, body) = post(&daemon, json, None, deep.into_bytes()).await;
     assert_eq!(status, 400, "{body}");
 
-    let before = resident_mib(daemon.pid());
+    let before = daemon.resident_mib_max();
     let zeros = vec![0u8; 512 << 20];
     for (encoding, bomb) in [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 3).unwrap())] {
         let (status, body) = post(&daemon, protobuf, Some(encoding), bomb).await;
         assert_eq!(status, 413, "{encoding}: {body}");
     }
-    let grown = resident_mib(daemon.pid()) - before;
+    let grown = daemon.resident_mib_max() - before;
     assert!(grown < 300, "bombs of 512 MiB cost {grown} MiB");
 
     let (status, body) = post(&daemon, protobuf, None, good).await;
@@ -164,30 +159,10 @@ fn rules_check_shows_line_and_column_and_exits_1() {
     assert_eq!(code, Some(0), "{out}{err}");
 }
 
-/// A small disk of its own, where the test may mount one.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .output();
-        mounted.is_ok_and(|o| o.status.success()).then(|| Self(at.to_path_buf()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_told_to_come_back_and_recovers_by_itself() {
+async fn row_08_a_full_disk_is_told_to_come_back_and_recovers_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "8m") else {
+    let Some(disk) = Mounted::small(&folder.path().join("disk"), "8m") else {
         eprintln!("SKIPPED: this user may not mount a small disk");
         return;
     };

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod bucket;
+pub mod disk;
+pub mod table;
 pub mod traffic;
 
 use std::io::{BufRead, BufReader};
@@ -89,8 +92,24 @@ impl Start {
         command
     }
 
-    /// Starts the daemon and waits until it is ready. Panics with its log when it ends instead.
+    /// Starts the daemon and waits until its ports are open. Panics with its log when it ends instead.
     pub fn run(&self) -> Daemon {
+        let (mut daemon, addresses) = self.launch();
+        while [&daemon.grpc, &daemon.http, &daemon.api].iter().any(|a| a.is_empty()) {
+            match addresses.recv_timeout(Duration::from_secs(60)) {
+                Ok((what, address)) => match what.as_str() {
+                    "grpc" => daemon.grpc = format!("http://{address}"),
+                    "http" => daemon.http = format!("http://{address}"),
+                    _ => daemon.api = format!("http://{address}"),
+                },
+                Err(_) => panic!("the daemon did not start:\n{}", daemon.logs.lock().unwrap().join("\n")),
+            }
+        }
+        daemon
+    }
+
+    /// Starts the daemon and waits for nothing: where its ports are comes by the channel.
+    pub fn launch(&self) -> (Daemon, mpsc::Receiver<(String, String)>) {
         let mut child = self.command().spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let logs = Arc::new(Mutex::new(Vec::new()));
@@ -107,18 +126,7 @@ impl Start {
                 keep.lock().unwrap().push(line);
             }
         });
-        let mut daemon = Daemon { child, grpc: String::new(), http: String::new(), api: String::new(), logs };
-        while [&daemon.grpc, &daemon.http, &daemon.api].iter().any(|a| a.is_empty()) {
-            match addresses.recv_timeout(Duration::from_secs(60)) {
-                Ok((what, address)) => match what.as_str() {
-                    "grpc" => daemon.grpc = format!("http://{address}"),
-                    "http" => daemon.http = format!("http://{address}"),
-                    _ => daemon.api = format!("http://{address}"),
-                },
-                Err(_) => panic!("the daemon did not start:\n{}", daemon.logs.lock().unwrap().join("\n")),
-            }
-        }
-        daemon
+        (Daemon { child, grpc: String::new(), http: String::new(), api: String::new(), logs }, addresses)
     }
 
     /// Runs it where it is expected to fail: its exit code and everything it said.
@@ -157,6 +165,10 @@ impl Daemon {
         }
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let started = Instant::now();
         loop {
@@ -165,6 +177,31 @@ impl Daemon {
             }
             assert!(started.elapsed() < deadline, "still running after {deadline:?}");
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The most memory it has had so far, in MiB.
+    pub fn resident_mib_max(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// Waits until `/status` is as wanted, and gives it. Panics with the last one after the deadline.
+    pub async fn status_when(
+        &self,
+        what: &str,
+        deadline: Duration,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let started = Instant::now();
+        loop {
+            let status = self.json("/status").await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(started.elapsed() < deadline, "{what}: not after {deadline:?}: {status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

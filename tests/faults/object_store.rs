@@ -1,0 +1,104 @@
+//! Rows 12, 13 and 25: an object store that refuses, that loses answers, that is slow when it is time to go.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::bucket::{Bucket, Mood};
+use crate::support::table::read_log;
+use crate::support::traffic::{self, Shape};
+use crate::support::{Daemon, Start};
+use crate::{ids, noisy, send_until_refused, send_until_taken};
+
+fn start(bucket: &Bucket, folder: &Path, config: &str) -> Start {
+    let config = format!("store: {{ flush: {{ age: 300ms }} }}\nquery: {{ limit_max: 100000 }}\n{config}");
+    bucket.start(&folder.join("data")).config(&config).env("TRACE_DEBUG", "1")
+}
+
+/// Whether the table has these rows, and no batch twice.
+fn table_has(bucket: &Bucket, spans: usize) {
+    let log = read_log(&bucket.folder.join("production/default/spans"));
+    assert!(log.batches.values().all(|times| *times == 1), "{log:?}");
+    assert_eq!(log.rows, spans as u64, "{log:?}");
+}
+
+async fn found(daemon: &Daemon) -> std::collections::BTreeSet<String> {
+    daemon.search("{}", 100_000).await.into_keys().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_while_the_bucket_says_500_or_slow_down_the_log_fills_then_senders_wait_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    bucket.be(Mood::Refuses(503));
+    let config = "log: { segment: 512KiB, limit: 3MiB }\nrecorder: { size: 0B }\n";
+    let daemon = start(&bucket, folder.path(), config).run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    send_until_taken(&mut client, noisy(0)).await;
+    bucket.troubled(2).await;
+    bucket.be(Mood::Refuses(500));
+    let (mut taken, refusal) = send_until_refused(&mut client, 1..5000).await;
+    assert_eq!(refusal.code(), tonic::Code::Unavailable, "{refusal:?}");
+    assert!(!refusal.details().is_empty(), "a retry hint: {refusal:?}");
+    let status = daemon.json("/status").await;
+    let log_bytes = status["log"]["bytes"].as_u64().unwrap();
+    assert!(log_bytes > 2 << 20 && log_bytes <= 3 << 20, "it is the log that is full: {status}");
+    assert_eq!(status["store"]["batches"], 0, "{status}");
+
+    bucket.be(Mood::Well);
+    let more = taken.len() as u64 + 1..taken.len() as u64 + 100;
+    for number in more.clone() {
+        send_until_taken(&mut client, noisy(number)).await;
+    }
+    taken.extend(more);
+    taken.push(0);
+    daemon.settle(Duration::from_secs(90)).await;
+    assert_eq!(found(&daemon).await, ids(taken.iter().copied()));
+    table_has(&bucket, taken.len() * 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_answers_lost_after_the_write_was_done_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    bucket.be(Mood::LosesAnswers);
+    let daemon = start(&bucket, folder.path(), "").run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    for batch in 0..4 {
+        for number in batch * 10..batch * 10 + 10 {
+            send_until_taken(&mut client, traffic::trace(number, Shape::Plain, 3)).await;
+        }
+        daemon.settle(Duration::from_secs(90)).await;
+    }
+    bucket.troubled(4).await;
+    assert_eq!(found(&daemon).await, ids(0..40));
+    table_has(&bucket, 40 * 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_25_sigterm_during_an_upload_ends_in_time_and_the_rest_comes_into_the_table_after_the_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    let start = start(&bucket, folder.path(), "shutdown: { deadline: 2s }\n");
+    let daemon = start.run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    for number in 0..10 {
+        send_until_taken(&mut client, traffic::trace(number, Shape::Plain, 3)).await;
+    }
+    daemon.settle(Duration::from_secs(90)).await;
+    bucket.be(Mood::Stalls);
+    for number in 10..30 {
+        send_until_taken(&mut client, traffic::trace(number, Shape::Plain, 3)).await;
+    }
+    bucket.troubled(1).await;
+    assert_eq!(daemon.terminate(Duration::from_secs(30)).code(), Some(0));
+    table_has(&bucket, 10 * 3);
+
+    // The write that was under way is done all the same, after its client has gone.
+    bucket.be(Mood::Well);
+    let daemon = start.run();
+    daemon.settle(Duration::from_secs(90)).await;
+    let spans = daemon.search("{}", 100).await;
+    assert_eq!(spans.keys().cloned().collect::<std::collections::BTreeSet<_>>(), ids(0..30));
+    assert!(spans.values().all(|spans| spans.len() == 3), "{spans:?}");
+    table_has(&bucket, 30 * 3);
+}
