@@ -21,7 +21,7 @@ pub use read::{
     ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow, TracesRequest, Wanted,
 };
 pub use retention::{Expired, RetentionPolicy};
-pub use write::{Store, StoreConfig, Written};
+pub use write::{LostSpans, Store, StoreConfig, Written, WrittenService};
 pub use writer::Records;
 
 #[cfg(test)]

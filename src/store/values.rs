@@ -9,7 +9,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, Key
 use serde_json::Value as Json;
 
 use super::schema::AttributeType;
-use crate::wire::{AnyView, DEPTH_MAX, Fields, KeyValueView, WireError, values_of_array};
+use crate::wire::{
+    AnyView, DEPTH_MAX, Fields, KeyValueParts, KeyValueView, ValueParts, WireError, values_of_array,
+};
 
 /// Why a value has no text that gives it back: it is kept as raw protobuf instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,38 +28,91 @@ impl From<WireError> for NoText {
     }
 }
 
-/// Writes the text of an attribute's value to `out`, and says what it was. `Ok(None)`: nothing was written, the map
-/// has null.
-pub(super) fn write_text(
-    attribute: &KeyValueView<'_>,
-    out: &mut impl std::fmt::Write,
-    scratch: &mut String,
-) -> Result<AttributeType, NoText> {
-    scratch.clear();
-    let (kind, text) = match attribute.value {
-        AnyView::Str(text) => (AttributeType::Str, text),
-        AnyView::Bool(value) => (AttributeType::Bool, if value { "true" } else { "false" }),
+/// Appends the text of an attribute's value to `out`, and says what it was. An empty or missing value has no text: the map
+/// has null. After an error `out` may have got some bytes.
+#[inline]
+pub(super) fn append_text(attribute: &KeyValueParts<'_>, out: &mut Vec<u8>) -> Result<AttributeType, NoText> {
+    match attribute.value {
+        ValueParts::Text(text) => {
+            out.extend_from_slice(text);
+            Ok(AttributeType::Str)
+        }
+        ValueParts::Other(value) => append_other(attribute.raw, value, out),
+    }
+}
+
+fn append_other(raw: &[u8], value: AnyView<'_>, out: &mut Vec<u8>) -> Result<AttributeType, NoText> {
+    Ok(match value {
+        AnyView::Str(text) => {
+            out.extend_from_slice(text.as_bytes());
+            AttributeType::Str
+        }
+        AnyView::Bool(value) => {
+            out.extend_from_slice(if value { b"true" } else { b"false" });
+            AttributeType::Bool
+        }
         AnyView::Int(value) => {
-            write_to(scratch, format_args!("{value}"));
-            (AttributeType::Int, scratch.as_str())
+            append_int(out, value);
+            AttributeType::Int
         }
         AnyView::Double(value) => {
-            write_double(scratch, value)?;
-            (AttributeType::Double, scratch.as_str())
+            append_double(out, value)?;
+            AttributeType::Double
         }
         AnyView::Bytes(bytes) => {
-            BASE64.encode_string(bytes, scratch);
-            (AttributeType::Bytes, scratch.as_str())
+            out.extend_from_slice(BASE64.encode(bytes).as_bytes());
+            AttributeType::Bytes
         }
         AnyView::Array(_) | AnyView::Kvlist(_) => {
-            write_json(scratch, attribute.value, DEPTH_MAX)?;
-            (AttributeType::Json, scratch.as_str())
+            let mut json = String::new();
+            write_json(&mut json, value, DEPTH_MAX)?;
+            out.extend_from_slice(json.as_bytes());
+            AttributeType::Json
         }
-        AnyView::Empty => return presence(attribute.raw),
-    };
-    // Writing to memory does not fail.
-    let _ = out.write_str(text);
-    Ok(kind)
+        AnyView::Empty => presence(raw)?,
+    })
+}
+
+fn append_int(out: &mut Vec<u8>, value: i64) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    let mut left = value.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Up to here each integer has a double of its own: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// 2^24. Below [`EXACT_MAX`] and from 10^-5 on, only multiples of 2^-24 lie in the middle of two shortest texts.
+const TIES: f64 = 16_777_216.0;
+
+/// As [`write_double`], and faster where most numbers are.
+fn append_double(out: &mut Vec<u8>, value: f64) -> Result<(), NoText> {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && magnitude < EXACT_MAX && value.fract() == 0.0 {
+        append_int(out, value as i64);
+        return Ok(());
+    }
+    if (1e-5..EXACT_MAX).contains(&magnitude) && (value * TIES).fract() != 0.0 {
+        // A faster routine with the same digits: the shortest, but for ties. Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut *out, &value);
+        return Ok(());
+    }
+    let mut text = String::new();
+    write_double(&mut text, value)?;
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
 }
 
 fn write_to(out: &mut String, arguments: std::fmt::Arguments<'_>) {
@@ -168,7 +223,7 @@ fn write_json_double(out: &mut String, value: f64) -> Result<(), NoText> {
     Ok(())
 }
 
-/// The `KeyValue` of a map's entry. `None` if the text is not one that [`write_text`] writes.
+/// The `KeyValue` of a map's entry. `None` if the text is not one that [`append_text`] writes.
 pub(super) fn read_text(key: &str, text: Option<&str>, kind: AttributeType) -> Option<KeyValue> {
     let value = match kind {
         AttributeType::Missing => None,
@@ -220,3 +275,6 @@ fn entry_of_json(json: &Json) -> Option<KeyValue> {
     };
     Some(KeyValue { key: json.get("key")?.as_str()?.to_owned(), value, ..KeyValue::default() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::lifecycle::TAG_RETENTION;
 use super::retention::RetentionPolicy;
 use super::schema::TableKind;
 use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name};
-use super::writer::{NewFile, NewFiles, Records, encode};
+use super::writer::{NewFile, NewFiles, Records, Tally, encode};
 use crate::runtime::{Clock, Tenant};
 use crate::sample::{Batch, KeptTrace};
 
@@ -65,12 +65,59 @@ pub struct Written {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Spans that came twice within the batch (same trace, span id and kind), written once.
+    /// Spans that came twice within the batch (same trace, span id and kind), written once; likewise.
     pub duplicates: u64,
-    /// Records of the log that could not be read back: their spans are lost, and logged.
+    /// Records of the log that could not be read back: their spans are lost, and logged; likewise.
     pub unreadable_records: u64,
+    /// Spans of traces that cannot be stored, whatever one does: left out, and their ids logged.
+    pub left_out: u64,
     /// Tables that had the batch already.
     pub already: u64,
+    /// The batch's spans by tenant and service, whether they came into the table now or before: the same for a batch that
+    /// is written again. Sorted; at most 1 000 services a tenant, what is beyond counts as `(other)`. A resource without a
+    /// name counts as `(none)`, and a span that is in the table already and has left the log as `(unknown)`.
+    pub services: Vec<WrittenService>,
+    /// The batch's spans that are lost, by tenant, where there are any: their records cannot be read, or they were left out.
+    pub lost: Vec<LostSpans>,
+}
+
+/// What became of one service's spans in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenService {
+    /// Whose.
+    pub tenant: Tenant,
+    /// `service.name`.
+    pub service: Arc<str>,
+    /// Spans that are in the table because of the batch.
+    pub stored: u64,
+    /// Spans that came twice within the batch, beside the ones stored.
+    pub duplicates: u64,
+}
+
+/// Spans of a batch that are not in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostSpans {
+    /// Whose.
+    pub tenant: Tenant,
+    /// How many.
+    pub spans: u64,
+}
+
+impl Written {
+    fn count(&mut self, tenant: &Tenant, tally: Tally) {
+        self.left_out += tally.left_out;
+        let lost = tally.lost();
+        if lost > 0 {
+            self.lost.push(LostSpans { tenant: tenant.clone(), spans: lost });
+        }
+        let services = tally.services().into_iter();
+        self.services.extend(services.map(|(service, counts)| WrittenService {
+            tenant: tenant.clone(),
+            service,
+            stored: counts.stored,
+            duplicates: counts.duplicates,
+        }));
+    }
 }
 
 /// Writes to the tables of one store.
@@ -137,14 +184,18 @@ impl Store {
                 false => missing.push(table),
             }
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
         let (traces, records) = (traces.to_vec(), records.clone());
-        let NewFiles { spans, traces, duplicates, unreadable_records } =
+        // What is in the tables already is encoded again only to be counted: that is after a crash, and must give the same.
+        let NewFiles { spans, traces, mut tally, unreadable } =
             blocking(move || encode(&traces, &records)).await?;
-        written.duplicates += duplicates;
-        written.unreadable_records += unreadable_records;
+        match missing.is_empty() {
+            true => tally.was_stored(),
+            false => {
+                written.duplicates += tally.duplicates();
+                written.unreadable_records += unreadable.len() as u64;
+            }
+        }
+        written.count(tenant, tally);
         for table in missing {
             let (files, rows) = match table.kind {
                 TableKind::Spans => (&spans, &mut written.spans),
@@ -178,8 +229,12 @@ impl Store {
     }
 
     async fn commit(&self, table: &Arc<Table>, batch: u64, files: &[NewFile]) -> Result<(), StoreError> {
-        let name = file_name(&self.config.app_id, batch);
-        let uploads = files.iter().map(|file| self.upload(table, file, &name).boxed()).collect::<Vec<_>>();
+        let names = files.iter().enumerate().map(|(at, file)| {
+            let part = files[..at].iter().filter(|f| f.partition == file.partition).count();
+            file_name(&self.config.app_id, batch, part)
+        });
+        let uploads = files.iter().zip(names).map(|(file, name)| self.upload(table, file, name).boxed());
+        let uploads = uploads.collect::<Vec<_>>();
         let uploads = futures::stream::iter(uploads);
         let appends: Vec<Append> = uploads.buffered(UPLOADS_AT_ONCE).try_collect().await?;
         let (of_task, app_id) = (Arc::clone(table), self.config.app_id.clone());
@@ -193,8 +248,8 @@ impl Store {
         Ok(())
     }
 
-    async fn upload(&self, table: &Table, file: &NewFile, name: &str) -> Result<Append, StoreError> {
-        let object = file.partition.object(name);
+    async fn upload(&self, table: &Table, file: &NewFile, name: String) -> Result<Append, StoreError> {
+        let object = file.partition.object(&name);
         let path = object_store::path::Path::parse(format!("{}/{object}", table.path));
         let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
         let mut tags = TagSet::default();

@@ -78,6 +78,72 @@ impl<'a> AnyView<'a> {
     }
 }
 
+/// One attribute with its texts as they lie on the wire, not checked for UTF-8: for messages that were checked when they
+/// were accepted, and are gone through again in great numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeyValueParts<'a> {
+    /// The whole `KeyValue` message.
+    pub raw: &'a [u8],
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: ValueParts<'a>,
+}
+
+/// An attribute value, one level deep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueParts<'a> {
+    /// `string_value`
+    Text(&'a [u8]),
+    /// Any other; never [`AnyView::Str`].
+    Other(AnyView<'a>),
+}
+
+impl<'a> KeyValueParts<'a> {
+    /// Reads a `KeyValue` message. What senders nearly always write, key and value once and in this order, takes a few
+    /// comparisons.
+    #[inline]
+    pub fn parse(raw: &'a [u8]) -> Result<Self, WireError> {
+        const KEY: u8 = 1 << 3 | 2;
+        const VALUE: u8 = 2 << 3 | 2;
+        const STRING: u8 = 1 << 3 | 2;
+        if let Some((key, rest)) = short_field(raw, KEY)
+            && let Some((value, [])) = short_field(rest, VALUE)
+        {
+            return match short_field(value, STRING) {
+                Some((text, [])) => Ok(Self { raw, key, value: ValueParts::Text(text) }),
+                _ => Ok(Self { raw, key, value: ValueParts::of(AnyView::parse(value)?) }),
+            };
+        }
+        let KeyValueView { key, value, .. } = KeyValueView::parse(raw)?;
+        Ok(Self { raw, key: key.as_bytes(), value: ValueParts::of(value) })
+    }
+}
+
+impl<'a> ValueParts<'a> {
+    fn of(value: AnyView<'a>) -> Self {
+        match value {
+            AnyView::Str(text) => Self::Text(text.as_bytes()),
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// The content of the length-delimited field that `message` begins with, and what follows. `None` if it begins otherwise,
+/// or the field has 2^14 bytes or more.
+#[inline]
+fn short_field(message: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    match message {
+        [first, length, rest @ ..] if *first == tag && *length < 0x80 => {
+            rest.split_at_checked(usize::from(*length))
+        }
+        [first, low, high, rest @ ..] if *first == tag && *high < 0x80 => {
+            rest.split_at_checked(usize::from(low & 0x7f) | usize::from(*high) << 7)
+        }
+        _ => None,
+    }
+}
+
 /// The items of an `ArrayValue`.
 #[derive(Debug, Clone)]
 pub struct Values<'a>(Fields<'a>);

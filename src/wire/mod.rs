@@ -9,7 +9,10 @@ mod ids;
 mod proto;
 mod view;
 
-pub use any::{AnyView, DEPTH_MAX, KeyValueView, Values, check_any_depth, values_of_array, values_of_kvlist};
+pub use any::{
+    AnyView, DEPTH_MAX, KeyValueParts, KeyValueView, ValueParts, Values, check_any_depth, values_of_array,
+    values_of_kvlist,
+};
 pub use edit::{Editor, Frame, offset_in, put_any, put_attribute, put_attribute_raw};
 pub use ids::{ParseIdError, SpanId, TraceId};
 pub use proto::{

@@ -271,3 +271,128 @@ async fn time_ranges_are_kept_and_newest_files_come_first() {
     assert_eq!(scan(NOW - DAY - 1_000..NOW - 1_000).await.iter().map(Vec::len).sum::<usize>(), 40);
     assert_eq!(scan(NOW + DAY..u64::MAX).await.len(), 0);
 }
+
+/// Many spans, unlike each other in every way that the writer tells apart: services, sequences of attributes, repeated keys,
+/// nulls, events, names that hardly come twice.
+fn motley(traces: u64) -> Vec<ExportTraceServiceRequest> {
+    let services = ["front", "cart", "", "pay"];
+    let any = |value| AnyValue { value };
+    let span_of = |trace: u64, number: u64| {
+        let mut span = span(trace, number, NOW + trace);
+        let odd = trace * 7 + number * 3;
+        span.name = if odd.is_multiple_of(3) { format!("job {trace}-{number}") } else { "job".into() };
+        span.attributes
+            .extend((0..odd % 5).map(|n| text(&format!("key.{}", (odd + n) % 40), &format!("{odd}"))));
+        if odd.is_multiple_of(11) {
+            span.attributes.push(text("http.route", "/twice"));
+        }
+        if odd.is_multiple_of(13) {
+            span.attributes.push(KeyValue { key: "nothing".into(), value: None, ..KeyValue::default() });
+            span.attributes
+                .insert(1, KeyValue { key: "empty".into(), value: Some(any(None)), ..KeyValue::default() });
+        }
+        if odd.is_multiple_of(17) {
+            span.attributes = (0..90)
+                .map(|n| attribute(&format!("n{}", n % 80), Value::DoubleValue(n as f64 / 7.0)))
+                .collect();
+        }
+        if odd.is_multiple_of(19) {
+            span.attributes.clear();
+        }
+        if odd.is_multiple_of(5) {
+            let event = Event { time_unix_nano: NOW + odd, name: "retry".into(), ..Event::default() };
+            let mut events = vec![event; (odd % 3) as usize + 1];
+            events[0].attributes = span.attributes.clone();
+            span.events = events;
+            span.links =
+                vec![Link { trace_id: vec![3; 16], attributes: vec![text("why", "")], ..Link::default() }];
+        }
+        span
+    };
+    let request = |of: u64| {
+        let spans = (of * 64..(of + 1) * 64).flat_map(|trace| (0..6).map(move |n| (trace, n)));
+        let resource_spans = services.iter().enumerate().map(|(at, service)| {
+            let mine = spans.clone().filter(|(_, number)| number % 4 == at as u64);
+            let mut all = request(service, mine.map(|(t, n)| span_of(t, n)).collect());
+            if service.is_empty() {
+                all.resource_spans[0].resource = None;
+            }
+            all.resource_spans.remove(0)
+        });
+        ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
+    };
+    (0..traces / 64).map(request).collect()
+}
+
+async fn read_all(fixture: &Fixture) -> Spans {
+    let everything = ScanRequest { start_unix_nano: 0..u64::MAX, projection: Projection::All, hints: vec![] };
+    let rows = fixture.reader().scan(&Tenant::default(), everything).await.unwrap();
+    let rows: Vec<SpanRows> = rows.try_collect().await.unwrap();
+    found(&rows.iter().flat_map(|r| r.full_spans().unwrap()).collect::<Vec<_>>())
+}
+
+fn sent_in(requests: &[ExportTraceServiceRequest]) -> Spans {
+    requests.iter().flat_map(sent).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pages_of_motley_spans_come_back() {
+    let fixture = Fixture::new();
+    let requests = motley(2_048);
+    let records = MapRecords::of(&requests);
+    let batch = records.batch(1, &verdict("all", "default"));
+    let written = fixture.store("a").write(&batch, &records).await.unwrap();
+    assert_eq!((written.spans, written.traces, written.files), (2_048 * 6, 2_048, 2));
+    assert!(read_all(&fixture).await == sent_in(&requests), "spans differ");
+    // A look-up reads few pages of each column.
+    for trace in [0, 777, 2_047] {
+        let spans = fixture.reader().by_id(&Tenant::default(), trace_id(trace)).await.unwrap();
+        let expected = sent_in(&requests).into_iter().filter(|(key, _)| key.0 == trace_id(trace).0).collect();
+        assert!(found(&spans) == expected, "trace {trace} differs");
+    }
+    let named = |name: &str| ScanRequest {
+        start_unix_nano: 0..u64::MAX,
+        projection: Projection::Columns(vec![]),
+        hints: vec![ScanHint::NameEquals(name.to_owned())],
+    };
+    let rows = fixture.reader().scan(&Tenant::default(), named("job 900-3")).await.unwrap();
+    let rows: Vec<SpanRows> = rows.try_collect().await.unwrap();
+    assert_eq!(rows.iter().map(SpanRows::len).sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_beyond_measure_begin_another_row_group() {
+    let fixture = Fixture::new();
+    let key = |n: u64| format!("{n:06}{}", "k".repeat(300));
+    let spans = (0..6_000).map(|n| Span { attributes: vec![text(&key(n), "v")], ..span(n, 0, NOW) });
+    let requests = [request("shop", spans.collect())];
+    let records = MapRecords::of(&requests);
+    let batch = records.batch(1, &verdict("all", "default"));
+    fixture.store("a").write(&batch, &records).await.unwrap();
+    assert!(read_all(&fixture).await == sent_in(&requests), "spans differ");
+    let data = fixture.folder.path().join("default/spans/retention=default/date=2026-11-21");
+    let file = std::fs::read_dir(data).unwrap().next().unwrap().unwrap().path();
+    let bytes = bytes::Bytes::from(std::fs::read(file).unwrap());
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    assert_eq!(metadata.num_row_groups(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_gives_the_same_bytes_each_time() {
+    let requests = motley(256);
+    let records = MapRecords::of(&requests);
+    let batch = records.batch(1, &verdict("all", "default"));
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let fixture = Fixture::new();
+        fixture.store("a").write(&batch, &records).await.unwrap();
+        let data = ["spans", "traces"].map(|table| {
+            let folder = format!("default/{table}/retention=default/date=2026-11-21");
+            let file =
+                std::fs::read_dir(fixture.folder.path().join(folder)).unwrap().next().unwrap().unwrap();
+            (file.file_name(), std::fs::read(file.path()).unwrap())
+        });
+        files.push(data);
+    }
+    assert!(files[0] == files[1], "bytes differ");
+}

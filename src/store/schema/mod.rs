@@ -282,11 +282,6 @@ pub(super) fn structs_field(columns: &[Column]) -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Struct(arrow_fields(columns)), false))
 }
 
-/// The columns of the structs in a list column of `spans`: `events` or `links`.
-pub(super) fn nested_columns(name: &str) -> &'static [Column] {
-    if name == "links" { LINK } else { EVENT }
-}
-
 /// A field as Delta's protocol writes it ("Schema Serialization Format").
 pub(super) fn delta_field(column: &Column) -> Value {
     json!({ "name": column.name, "type": delta_type(column.kind), "nullable": column.nullable, "metadata": {} })

@@ -86,7 +86,8 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// The name of a batch's file: the same whenever the batch is written again.
-pub(in crate::store) fn file_name(app_id: &str, batch: u64) -> String {
-    format!("part-{batch:016x}-{}.zstd.parquet", percent_encoded(app_id, is_plain_in_hive))
+/// The name of a batch's file: the same whenever the batch is written again. `part`: which of several in one partition.
+pub(in crate::store) fn file_name(app_id: &str, batch: u64, part: usize) -> String {
+    let part = if part == 0 { String::new() } else { format!(".{part}") };
+    format!("part-{batch:016x}{part}-{}.zstd.parquet", percent_encoded(app_id, is_plain_in_hive))
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub(in crate::store) mod fixtures;
+mod left_out;
 mod s3;
 
 use fixtures::*;

@@ -1,32 +1,38 @@
 //! From the log's records to the bytes of Parquet files. Blocking CPU work; no I/O but reading the log.
+//!
+//! # Memory
+//! For a batch of B bytes of spans on the wire: the bodies of their records, B to 2 B (shared with the log's cache where it
+//! has them); 90 bytes a span to sort them; the finished files, a tenth of B; and the open pages, the largest of which holds
+//! the attributes of 4 096 spans or 4 MiB on the wire, twice (as they are, and compressed). The bodies go before files are uploaded.
 
-mod attributes;
+mod file;
 mod gather;
+mod leaf;
+mod maps;
 mod nested;
-mod parquet_file;
 mod shared;
+mod span_fields;
 mod span_rows;
+mod tally;
 pub(super) mod text;
 mod trace_rows;
 
-use std::collections::BTreeMap;
+pub(super) use tally::Tally;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::StructArray;
 use bytes::Bytes;
 
-use self::gather::{Gathered, SpanEntry};
-use self::parquet_file::{FinishedFile, ParquetFile};
-use self::span_rows::SpanRowsBuilder;
-use self::trace_rows::{TraceGroup, TraceRowsBuilder};
+use self::file::{Rows, write_file};
+use self::gather::Gathered;
+use self::span_rows::SpanRows;
+use self::trace_rows::TraceRows;
 use super::error::{ErrorKind, StoreError};
-use super::schema::TableKind;
 use crate::log::{LogReader, Position, ReadError, SpansRecord};
 use crate::sample::KeptTrace;
 use crate::store::table::PartitionKey;
-
-const ROWS_A_BATCH: usize = 8 * 1024;
-const BYTES_A_BATCH: usize = 32 << 20;
 
 /// Where records of spans are read back from. The log's reader, above all.
 pub trait Records {
@@ -52,107 +58,110 @@ pub(super) struct NewFile {
     pub(super) statistics: StructArray,
 }
 
-/// What one tenant's part of a batch becomes.
+/// What one tenant's part of a batch becomes. Of several files of a partition the order is the same each time.
+#[derive(Default)]
 pub(super) struct NewFiles {
     pub(super) spans: Vec<NewFile>,
     pub(super) traces: Vec<NewFile>,
-    /// Spans that came twice, written once.
-    pub(super) duplicates: u64,
+    /// How many spans became what.
+    pub(super) tally: Tally,
     /// Records that the log cannot give back undamaged; their spans are lost.
-    pub(super) unreadable_records: u64,
+    pub(super) unreadable: BTreeSet<Position>,
 }
 
-/// Reads the spans of these traces, which are of one tenant, and encodes them.
+impl NewFiles {
+    fn join(&mut self, other: Self) {
+        self.spans.extend(other.spans);
+        self.traces.extend(other.traces);
+        self.tally.join(other.tally);
+        self.unreadable.extend(other.unreadable);
+    }
+}
+
+/// Reads the spans of these traces, which are of one tenant and sorted by id, and encodes them.
 ///
 /// A record that the log cannot give back (released, unknown, damaged) is counted and left out: waiting would not
-/// bring it back, and the other traces' spans must not wait with it.
+/// bring it back, and the other traces' spans must not wait with it. So is a trace that cannot be encoded: it is found by
+/// halves, and the other traces are written, in more files than usual. The same batch gives the same files each time.
+///
+/// # Errors
+/// Only where trying again may help: [`StoreError::is_transient`].
 pub(super) fn encode(traces: &[KeptTrace], records: &impl Records) -> Result<NewFiles, StoreError> {
-    let mut gathered = Gathered::default();
-    let mut unreadable_records = 0;
-    for (position, wanted) in gather::plan(traces.iter()) {
+    match encode_whole(traces, records) {
+        Err(error) if !error.is_transient() => match traces {
+            [] => Ok(NewFiles::default()),
+            [trace] => {
+                let (tenant, trace_id, spans) = (&trace.tenant, trace.trace_id, trace.spans);
+                tracing::error!(%tenant, %trace_id, spans, %error, "a kept trace cannot be stored and is left out");
+                Ok(NewFiles { tally: Tally::of_left_out(trace), ..NewFiles::default() })
+            }
+            _ => {
+                let (first, second) = traces.split_at(traces.len() / 2);
+                let mut files = encode(first, records)?;
+                files.join(encode(second, records)?);
+                Ok(files)
+            }
+        },
+        done => done,
+    }
+}
+
+fn encode_whole(traces: &[KeptTrace], records: &impl Records) -> Result<NewFiles, StoreError> {
+    let mut gathered = Gathered::new(traces);
+    let (mut unreadable, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    for position in gathered.positions() {
         match records.spans(position) {
-            Ok(record) => gathered.take(&record, &wanted)?,
+            Ok(record) => gathered.take(position, &record)?,
             Err(ReadError::Io(error)) => {
                 return Err(StoreError::caused(ErrorKind::Transient, "cannot read the log", error));
             }
             Err(error) => {
                 tracing::error!(position = position.0, %error, "spans of kept traces are lost");
-                unreadable_records += 1;
+                if matches!(error, ReadError::Released | ReadError::Unknown) {
+                    gone.insert(position);
+                }
+                unreadable.insert(position);
             }
         }
     }
-    encode_gathered(gathered, unreadable_records)
-}
-
-fn encode_gathered(mut gathered: Gathered, unreadable_records: u64) -> Result<NewFiles, StoreError> {
     gathered.sort();
-    let trace_groups: Vec<_> = trace_rows::groups(&gathered.spans).collect();
+    let groups = trace_rows::groups(&gathered);
+    let of_span = |at: &u32| (gathered.span(*at).trace, gathered.span(*at).day);
     Ok(NewFiles {
-        spans: span_files(&gathered)?,
-        traces: trace_files(&gathered, &trace_groups)?,
-        duplicates: gathered.duplicates,
-        unreadable_records,
+        spans: files::<SpanRows<'_>>(&gathered, gathered.order.iter().copied(), of_span)?,
+        traces: files::<TraceRows<'_>>(&gathered, groups.into_iter(), |group| (group.trace, group.day))?,
+        tally: Tally::of(&gathered, &gone),
+        unreadable,
     })
 }
 
-/// Items by partition, in the order they came.
-fn partitioned<'a, T>(
-    gathered: &Gathered,
-    items: impl Iterator<Item = &'a T>,
-    of: impl Fn(&T) -> (u32, i32),
-) -> BTreeMap<PartitionKey, Vec<&'a T>> {
-    let mut partitions: BTreeMap<PartitionKey, Vec<&T>> = BTreeMap::new();
+/// A file for each partition; `place` gives an item's trace and day.
+fn files<'a, R: Rows<'a>>(
+    gathered: &'a Gathered<'a>,
+    items: impl Iterator<Item = R::Item>,
+    place: impl Fn(&R::Item) -> (u32, i32),
+) -> Result<Vec<NewFile>, StoreError> {
+    // Nearly all are of the same partition as the one before.
+    let mut partitions: Vec<(PartitionKey, Vec<R::Item>)> = Vec::new();
+    let mut index: BTreeMap<PartitionKey, usize> = BTreeMap::new();
+    let mut last: Option<(u32, i32, usize)> = None;
     for item in items {
-        let (verdict, day) = of(item);
-        let retention = Arc::clone(&gathered.verdicts[verdict as usize].retention);
-        partitions.entry(PartitionKey { retention, day }).or_default().push(item);
+        let (trace, day) = place(&item);
+        let verdict = gathered.verdict(trace);
+        let at = match last {
+            Some((of, on, at)) if of == verdict && on == day => at,
+            _ => {
+                let retention = Arc::clone(&gathered.verdicts[verdict as usize].retention);
+                let key = PartitionKey { retention, day };
+                *index.entry(key.clone()).or_insert_with(|| {
+                    partitions.push((key, Vec::new()));
+                    partitions.len() - 1
+                })
+            }
+        };
+        last = Some((verdict, day, at));
+        partitions[at].1.push(item);
     }
-    partitions
-}
-
-fn span_files(gathered: &Gathered) -> Result<Vec<NewFile>, StoreError> {
-    let mut rows = SpanRowsBuilder::default();
-    let partitions = partitioned(gathered, gathered.spans.iter(), |s: &SpanEntry| (s.verdict, s.day));
-    let encode_one = |(partition, spans): (PartitionKey, Vec<&SpanEntry>)| {
-        let traces = spans.chunk_by(|a, b| a.trace_id == b.trace_id).count();
-        let mut file = ParquetFile::new(TableKind::Spans, traces)?;
-        for span in spans {
-            rows.append(gathered, span)?;
-            if rows.rows() >= ROWS_A_BATCH || rows.bytes() >= BYTES_A_BATCH {
-                file.write(&rows.finish().map_err(columns)?)?;
-            }
-        }
-        if rows.rows() > 0 {
-            file.write(&rows.finish().map_err(columns)?)?;
-        }
-        Ok(new_file(partition, file.finish()?))
-    };
-    partitions.into_iter().map(encode_one).collect()
-}
-
-fn trace_files(gathered: &Gathered, groups: &[TraceGroup<'_>]) -> Result<Vec<NewFile>, StoreError> {
-    let mut rows = TraceRowsBuilder::default();
-    let partitions = partitioned(gathered, groups.iter(), |g: &TraceGroup<'_>| (g.verdict, g.day));
-    let encode_one = |(partition, groups): (PartitionKey, Vec<&TraceGroup<'_>>)| {
-        let mut file = ParquetFile::new(TableKind::Traces, groups.len())?;
-        for group in groups {
-            rows.append(gathered, group)?;
-            if rows.rows() >= ROWS_A_BATCH || rows.bytes() >= BYTES_A_BATCH {
-                file.write(&rows.finish().map_err(columns)?)?;
-            }
-        }
-        if rows.rows() > 0 {
-            file.write(&rows.finish().map_err(columns)?)?;
-        }
-        Ok(new_file(partition, file.finish()?))
-    };
-    partitions.into_iter().map(encode_one).collect()
-}
-
-fn new_file(partition: PartitionKey, file: FinishedFile) -> NewFile {
-    NewFile { partition, bytes: file.bytes.into(), rows: file.rows as u64, statistics: file.statistics }
-}
-
-fn columns(error: arrow_schema::ArrowError) -> StoreError {
-    StoreError::caused(ErrorKind::Internal, "columns do not fit the schema", error)
+    partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
+    partitions.into_iter().map(|(key, items)| write_file::<R>(gathered, &items, key)).collect()
 }

@@ -1,38 +1,49 @@
 //! Resources and scopes: the same for thousands of spans, so they are turned into text once.
 
-use arrow_array::builder::BinaryBuilder;
-use arrow_array::{Array, MapArray, StringArray, cast::AsArray};
+use std::collections::HashSet;
 
-use super::attributes::{AttributesBuilder, Fit};
+use parquet::errors::Result as ParquetResult;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::leaf::{Finished, Flat, Leaf, PAGE_BYTES, Press};
+use super::maps::{Fit, MapLevels};
 use crate::store::error::{ErrorKind, StoreError};
-use crate::store::schema::{WELL_KNOWN, WellKnownScope, position};
-use crate::wire::{AnyView, Fields, ScopeView, WireError, attributes_of};
+use crate::store::schema::{AttributeType, WELL_KNOWN, WellKnownScope, position};
+use crate::store::values::{NoText, append_text};
+use crate::wire::{AnyView, Fields, KeyValueParts, Messages, ScopeView, WireError, attributes_of};
 
 /// Attributes as text, ready to be appended again and again.
+#[derive(Default)]
 pub(super) struct Rendered {
-    pub(super) keys: Vec<String>,
-    pub(super) values: Vec<Option<String>>,
-    pub(super) types: String,
+    pub(super) entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) types: Vec<u8>,
 }
 
 impl Rendered {
-    fn of(raw: &[u8], field: u32) -> Result<(Self, Fit), StoreError> {
-        let mut builder = AttributesBuilder::default();
-        let fit = builder.append(attributes_of(raw, field), |_, _| {}).map_err(wire)?;
-        let (map, types) = builder.finish().map_err(|e| StoreError::caused(ErrorKind::Internal, "map", e))?;
-        let map: &MapArray = map.as_map();
-        let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-        let rendered = Self {
-            keys: keys.iter().flatten().map(str::to_owned).collect(),
-            values: values.iter().map(|v| v.map(str::to_owned)).collect(),
-            types: first(types.as_string()),
-        };
+    fn of(raw: &[u8], field: u32) -> Result<(Self, Fit), WireError> {
+        let (mut rendered, mut fit) = (Self::default(), Fit::Whole);
+        let mut seen: HashSet<&[u8], foldhash::fast::RandomState> = HashSet::default();
+        for attribute in Messages::new(raw, field, "an attribute") {
+            let attribute = KeyValueParts::parse(attribute?)?;
+            if !seen.insert(attribute.key) {
+                fit = Fit::Partly;
+                continue;
+            }
+            let mut text = Vec::new();
+            let kind = match append_text(&attribute, &mut text) {
+                Ok(kind) => kind,
+                Err(NoText::Unusual) => {
+                    fit = Fit::Partly;
+                    AttributeType::Empty
+                }
+                Err(NoText::Wire(error)) => return Err(error),
+            };
+            let has_text = !matches!(kind, AttributeType::Empty | AttributeType::Missing);
+            rendered.entries.push((attribute.key.to_vec(), has_text.then_some(text)));
+            rendered.types.push(kind as u8);
+        }
         Ok((rendered, fit))
     }
-}
-
-fn first(strings: &StringArray) -> String {
-    if strings.is_empty() { String::new() } else { strings.value(0).to_owned() }
 }
 
 /// A resource of a batch.
@@ -48,7 +59,7 @@ pub(super) struct SharedResource {
 
 impl SharedResource {
     pub(super) fn read(raw: &[u8], schema_url: &str) -> Result<Self, StoreError> {
-        let (attributes, fit) = Rendered::of(raw, 1)?;
+        let (attributes, fit) = Rendered::of(raw, 1).map_err(wire)?;
         let (dropped_attributes_count, other_fields) = resource_scalars(raw).map_err(wire)?;
         let mut well_known = vec![None; WELL_KNOWN.len()];
         for attribute in attributes_of(raw, 1) {
@@ -63,12 +74,6 @@ impl SharedResource {
     }
 
     /// The service's name, if there is one.
-    /// What it adds to each row beside its attributes, in bytes.
-    pub(super) fn row_bytes(&self) -> usize {
-        let well_known: usize = self.well_known.iter().flatten().map(String::len).sum();
-        self.schema_url.len() + self.raw.as_ref().map_or(0, Vec::len) + well_known
-    }
-
     pub(super) fn service_name(&self) -> Option<&str> {
         let at = position(WellKnownScope::Resource, "service.name")?;
         self.well_known[at].as_deref()
@@ -101,14 +106,9 @@ pub(super) struct SharedScope {
 }
 
 impl SharedScope {
-    /// What it adds to each row beside its attributes, in bytes.
-    pub(super) fn row_bytes(&self) -> usize {
-        self.name.len() + self.version.len() + self.schema_url.len() + self.raw.as_ref().map_or(0, Vec::len)
-    }
-
     pub(super) fn read(raw: &[u8], schema_url: &str) -> Result<Self, StoreError> {
         let view = ScopeView::parse(raw).map_err(wire)?;
-        let (attributes, fit) = Rendered::of(raw, 3)?;
+        let (attributes, fit) = Rendered::of(raw, 3).map_err(wire)?;
         Ok(Self {
             name: view.name.to_owned(),
             version: view.version.to_owned(),
@@ -120,11 +120,118 @@ impl SharedScope {
     }
 }
 
-/// Appends bytes or null.
-pub(super) fn append_optional(out: &mut BinaryBuilder, raw: Option<&Vec<u8>>) {
-    match raw {
-        Some(raw) => out.append_value(raw),
-        None => out.append_null(),
+/// A resource's or scope's entries by their numbers in a chunk's dictionaries.
+#[derive(Clone)]
+struct Numbers {
+    keys: Vec<u32>,
+    values: Vec<u32>,
+    /// Which entries have no value.
+    nulls: Vec<u32>,
+}
+
+/// The columns `…_attributes` (a map) and `…_attributes_types` of resources or scopes.
+pub(super) struct SharedAttributes {
+    keys: Leaf,
+    values: Leaf,
+    levels: MapLevels,
+    types: Flat,
+    known: Vec<Option<Numbers>>,
+    rows: u32,
+    first: u32,
+    dictionary_bytes: usize,
+}
+
+impl Default for SharedAttributes {
+    fn default() -> Self {
+        Self {
+            keys: Leaf::numbered_texts(),
+            values: Leaf::numbered_texts(),
+            levels: MapLevels::default(),
+            types: Flat::required(Leaf::texts()),
+            known: Vec::new(),
+            rows: 0,
+            first: 0,
+            dictionary_bytes: 0,
+        }
+    }
+}
+
+impl SharedAttributes {
+    /// Appends the attributes of the resource or scope of index `at` to so many rows.
+    pub(super) fn put(&mut self, at: u32, attributes: &Rendered, rows: u32) {
+        self.types.put(self.rows, &attributes.types, rows);
+        self.rows += rows;
+        let at = at as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        if self.known[at].is_none() {
+            self.known[at] = Some(self.number(attributes));
+        }
+        let (Some(numbers), Some((_, keys)), Some((_, values))) =
+            (&self.known[at], self.keys.numbered(), self.values.numbered())
+        else {
+            return;
+        };
+        for _ in 0..rows {
+            keys.extend_from_slice(&numbers.keys);
+            values.extend_from_slice(&numbers.values);
+            self.levels.push_row(numbers.keys.len() as u32, &numbers.nulls);
+        }
+    }
+
+    fn number(&mut self, attributes: &Rendered) -> Numbers {
+        let mut numbers = Numbers { keys: Vec::new(), values: Vec::new(), nulls: Vec::new() };
+        let (Some((keys, _)), Some((values, _))) = (self.keys.numbered(), self.values.numbered()) else {
+            return numbers;
+        };
+        for (at, (key, value)) in attributes.entries.iter().enumerate() {
+            numbers.keys.push(keys.number(key));
+            match value {
+                Some(value) => numbers.values.push(values.number(value)),
+                None => numbers.nulls.push(at as u32),
+            }
+        }
+        self.dictionary_bytes = keys.bytes() + values.bytes();
+        numbers
+    }
+
+    /// What the row group's dictionaries take, in bytes.
+    pub(super) fn dictionary_bytes(&self) -> usize {
+        self.dictionary_bytes
+    }
+
+    /// Ends pages that are large enough.
+    pub(super) fn end_pages(&mut self, press: &mut Press) -> ParquetResult<()> {
+        if self.keys.bytes() + self.values.bytes() >= PAGE_BYTES {
+            self.end_page(press)?;
+        }
+        if self.types.is_page_full() {
+            self.types.end_page(self.rows, press)?;
+        }
+        Ok(())
+    }
+
+    fn end_page(&mut self, press: &mut Press) -> ParquetResult<()> {
+        if self.rows > self.first {
+            self.levels.end_page(&mut self.keys, &mut self.values, self.rows - self.first, press)?;
+            self.first = self.rows;
+        }
+        Ok(())
+    }
+
+    /// The chunks, in the order of the schema: keys, values, types.
+    pub(super) fn finish(
+        mut self,
+        mut column: impl FnMut() -> ColumnDescPtr,
+        press: &mut Press,
+    ) -> ParquetResult<[Finished; 3]> {
+        self.end_page(press)?;
+        Ok([
+            self.keys.finish(column(), press)?,
+            self.values.finish(column(), press)?,
+            self.types.finish(self.rows, column(), press)?,
+        ])
     }
 }
 

@@ -1,305 +1,432 @@
-//! Spans as Arrow columns, straight from their wire bytes.
+//! Spans as columns, straight from their wire bytes, in one pass over each.
 
-use std::sync::Arc;
+use parquet::errors::Result as ParquetResult;
+use parquet::schema::types::ColumnDescPtr;
 
-use arrow_array::builder::{
-    BinaryBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
-};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::ArrowError;
-
-use super::attributes::{AttributesBuilder, append_raw};
+use super::file::{RowGroup, Rows};
 use super::gather::{Gathered, SpanEntry};
-use super::nested::{EventsBuilder, LinksBuilder};
-use super::shared::{SharedResource, SharedScope, append_optional, wire};
-use super::text::{KINDS, STATUS_CODES, append_hex, append_nonempty, append_word, micros};
-use crate::sample::Verdict;
-use crate::sample::probability::kept_tracestate;
+use super::leaf::{Finished, Flat, Leaf, Press, Runs};
+use super::maps::SpanAttributes;
+use super::nested::{Events, Links, raw_list};
+use super::shared::{SharedAttributes, wire};
+use super::span_fields::{Memos, Scalars, Words, edited_state, put_count, put_nonempty, put_typed};
+use super::text::{KINDS, STATUS_CODES, append_hex, micros};
 use crate::store::error::StoreError;
-use crate::store::schema::{ColumnType, TableKind, WELL_KNOWN, WellKnownScope, position};
-use crate::wire::{AnyView, SpanView};
+use crate::store::schema::{ColumnType, TableKind, WELL_KNOWN, WellKnownScope};
+use crate::wire::{Fields, KeyValueParts, Messages, WireError};
 
-/// Up to here each integer has a double of its own: 2^53.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+const ZERO: &[u8] = &0u64.to_le_bytes();
+/// A row group ends when the dictionaries of resources and scopes take so many bytes.
+const SHARED_BYTES_MAX: usize = 4 << 20;
 
-/// A well-known attribute's column.
-enum TypedColumn {
-    Text(StringBuilder),
-    Long(Int64Builder),
+/// Columns that have the same value in many rows in a row: put a stripe of rows at a time.
+#[derive(Default)]
+struct StripeRuns {
+    verdicts: Runs,
+    resources: Runs,
+    scopes: Runs,
 }
 
-impl TypedColumn {
-    fn append_span_value(&mut self, value: AnyView<'_>) {
-        match (self, value) {
-            (Self::Text(column), AnyView::Str(text)) => column.append_value(text),
-            (Self::Text(column), _) => column.append_null(),
-            (Self::Long(column), AnyView::Int(value)) => column.append_value(value),
-            // TraceQL's 200 is also 200.0.
-            (Self::Long(column), AnyView::Double(value))
-                if value.fract() == 0.0 && value.abs() < EXACT_MAX =>
-            {
-                column.append_value(value as i64);
-            }
-            (Self::Long(column), _) => column.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(column) => Arc::new(column.finish()),
-            Self::Long(column) => Arc::new(column.finish()),
-        }
-    }
+/// Builds row groups of `spans`.
+pub(super) struct SpanRows<'a> {
+    gathered: &'a Gathered<'a>,
+    row: u32,
+    /// The first row of the stripe.
+    stripe: u32,
+    runs: StripeRuns,
+    /// The trace of `trace_hex`.
+    trace: Option<u32>,
+    trace_hex: Vec<u8>,
+    hex: Vec<u8>,
+    /// For each verdict the bits of the adjusted count of spans without a tracestate, and that tracestate.
+    plain_states: Vec<Option<(f64, Vec<u8>)>>,
+    trace_id: Flat,
+    span_id: Flat,
+    parent_span_id: Flat,
+    start_time: Flat,
+    start_time_unix_nano: Flat,
+    end_time_unix_nano: Flat,
+    duration_nano: Flat,
+    name: Flat,
+    kind: Words,
+    status_code: Words,
+    status_message: Flat,
+    trace_state: Flat,
+    flags: Flat,
+    /// Attributes, events, links.
+    dropped: [Flat; 3],
+    adjusted_count: Flat,
+    rule: Flat,
+    rules_version: Flat,
+    /// In the order of [`WELL_KNOWN`], with the numbers of resources' values.
+    typed: Vec<(Flat, Memos)>,
+    attributes: SpanAttributes,
+    resource_attributes: SharedAttributes,
+    resource_raw: Flat,
+    resource_dropped: Flat,
+    resource_schema_url: Flat,
+    scope_name: Flat,
+    scope_version: Flat,
+    scope_attributes: SharedAttributes,
+    scope_raw: Flat,
+    scope_dropped: Flat,
+    scope_schema_url: Flat,
+    events: Events,
+    links: Links,
 }
 
-/// Builds record batches of `spans`.
-pub(super) struct SpanRowsBuilder {
-    rows: usize,
-    nested_bytes: usize,
-    trace_id: StringBuilder,
-    span_id: StringBuilder,
-    parent_span_id: StringBuilder,
-    start_time: TimestampMicrosecondBuilder,
-    start_time_unix_nano: Int64Builder,
-    end_time_unix_nano: Int64Builder,
-    duration_nano: Int64Builder,
-    name: StringBuilder,
-    kind: StringBuilder,
-    status_code: StringBuilder,
-    status_message: StringBuilder,
-    trace_state: StringBuilder,
-    flags: Int64Builder,
-    dropped_attributes_count: Int64Builder,
-    dropped_events_count: Int64Builder,
-    dropped_links_count: Int64Builder,
-    adjusted_count: Float64Builder,
-    rule: StringBuilder,
-    rules_version: Int64Builder,
-    typed: Vec<TypedColumn>,
-    attributes: AttributesBuilder,
-    attributes_raw: BinaryBuilder,
-    resource_attributes: AttributesBuilder,
-    resource_raw: BinaryBuilder,
-    resource_dropped_attributes_count: Int64Builder,
-    resource_schema_url: StringBuilder,
-    scope_name: StringBuilder,
-    scope_version: StringBuilder,
-    scope_attributes: AttributesBuilder,
-    scope_raw: BinaryBuilder,
-    scope_dropped_attributes_count: Int64Builder,
-    scope_schema_url: StringBuilder,
-    events: EventsBuilder,
-    links: LinksBuilder,
-}
-
-impl Default for SpanRowsBuilder {
-    fn default() -> Self {
-        let typed = WELL_KNOWN.iter().map(|w| match w.kind {
-            ColumnType::Long => TypedColumn::Long(Int64Builder::new()),
-            _ => TypedColumn::Text(StringBuilder::new()),
+impl<'a> SpanRows<'a> {
+    fn new(gathered: &'a Gathered<'a>, trace_ids: parquet::bloom_filter::Sbbf) -> Self {
+        let zeros = || Flat::with_default(Leaf::longs(), ZERO);
+        let texts = || Flat::optional(Leaf::texts());
+        let typed = WELL_KNOWN.iter().map(|known| {
+            let leaf = if known.kind == ColumnType::Long { Leaf::longs() } else { Leaf::texts() };
+            (Flat::optional(leaf), vec![None; gathered.resources.len()])
         });
         Self {
-            rows: 0,
-            nested_bytes: 0,
-            trace_id: StringBuilder::new(),
-            span_id: StringBuilder::new(),
-            parent_span_id: StringBuilder::new(),
-            start_time: TimestampMicrosecondBuilder::new(),
-            start_time_unix_nano: Int64Builder::new(),
-            end_time_unix_nano: Int64Builder::new(),
-            duration_nano: Int64Builder::new(),
-            name: StringBuilder::new(),
-            kind: StringBuilder::new(),
-            status_code: StringBuilder::new(),
-            status_message: StringBuilder::new(),
-            trace_state: StringBuilder::new(),
-            flags: Int64Builder::new(),
-            dropped_attributes_count: Int64Builder::new(),
-            dropped_events_count: Int64Builder::new(),
-            dropped_links_count: Int64Builder::new(),
-            adjusted_count: Float64Builder::new(),
-            rule: StringBuilder::new(),
-            rules_version: Int64Builder::new(),
+            gathered,
+            row: 0,
+            stripe: 0,
+            runs: StripeRuns::default(),
+            trace: None,
+            trace_hex: Vec::new(),
+            hex: Vec::new(),
+            plain_states: vec![None; gathered.verdicts.len()],
+            trace_id: Flat::required(Leaf::sorted_texts(trace_ids)),
+            span_id: Flat::required(Leaf::unique_texts()),
+            parent_span_id: Flat::optional(Leaf::unique_texts()),
+            start_time: Flat::required(Leaf::unique_longs(true)),
+            start_time_unix_nano: Flat::required(Leaf::unique_longs(false)),
+            end_time_unix_nano: Flat::optional(Leaf::unique_longs(false)),
+            duration_nano: Flat::required(Leaf::unique_longs(true)),
+            name: Flat::required(Leaf::texts()),
+            kind: Words::new(&KINDS),
+            status_code: Words::new(&STATUS_CODES),
+            status_message: texts(),
+            trace_state: texts(),
+            flags: zeros(),
+            dropped: [zeros(), zeros(), zeros()],
+            adjusted_count: Flat::required(Leaf::doubles()),
+            rule: Flat::required(Leaf::texts()),
+            rules_version: zeros(),
             typed: typed.collect(),
-            attributes: AttributesBuilder::default(),
-            attributes_raw: BinaryBuilder::new(),
-            resource_attributes: AttributesBuilder::default(),
-            resource_raw: BinaryBuilder::new(),
-            resource_dropped_attributes_count: Int64Builder::new(),
-            resource_schema_url: StringBuilder::new(),
-            scope_name: StringBuilder::new(),
-            scope_version: StringBuilder::new(),
-            scope_attributes: AttributesBuilder::default(),
-            scope_raw: BinaryBuilder::new(),
-            scope_dropped_attributes_count: Int64Builder::new(),
-            scope_schema_url: StringBuilder::new(),
-            events: EventsBuilder::default(),
-            links: LinksBuilder::default(),
+            attributes: SpanAttributes::default(),
+            resource_attributes: SharedAttributes::default(),
+            resource_raw: texts(),
+            resource_dropped: zeros(),
+            resource_schema_url: texts(),
+            scope_name: Flat::required(Leaf::texts()),
+            scope_version: texts(),
+            scope_attributes: SharedAttributes::default(),
+            scope_raw: texts(),
+            scope_dropped: zeros(),
+            scope_schema_url: texts(),
+            events: Events::default(),
+            links: Links::default(),
         }
     }
-}
 
-impl SpanRowsBuilder {
-    /// Rows since the last [`Self::finish`].
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Bytes held, about.
-    pub(super) fn bytes(&self) -> usize {
-        let maps = [&self.attributes, &self.resource_attributes, &self.scope_attributes];
-        self.nested_bytes + maps.iter().map(|m| m.bytes()).sum::<usize>()
-    }
-
-    /// Appends one span.
-    pub(super) fn append(&mut self, gathered: &Gathered, entry: &SpanEntry) -> Result<(), StoreError> {
-        let raw = gathered.raw(entry);
-        let span = SpanView::parse(raw).map_err(wire)?;
-        let verdict = &gathered.verdicts[entry.verdict as usize];
-        let resource = &gathered.resources[entry.resource as usize];
-        let scope = &gathered.scopes[entry.scope as usize];
-        self.append_scalars(&span);
-        self.append_verdict(&span, verdict);
-        self.append_attributes(&span, resource)?;
-        self.append_resource(resource);
-        self.append_scope(scope);
-        self.events.append(&span).map_err(wire)?;
-        self.links.append(&span).map_err(wire)?;
-        // A row repeats what its resource and scope hold: a long name there is long on every row.
-        self.nested_bytes += raw.len() + resource.row_bytes() + scope.row_bytes();
-        self.rows += 1;
-        Ok(())
-    }
-
-    fn append_scalars(&mut self, span: &SpanView<'_>) {
-        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
-        append_hex(&mut self.trace_id, span.trace_id);
-        append_hex(&mut self.span_id, span.span_id);
-        if span.parent_span_id.is_empty() {
-            self.parent_span_id.append_null();
-        } else {
-            append_hex(&mut self.parent_span_id, span.parent_span_id);
-        }
-        self.start_time.append_value(micros(start));
-        self.start_time_unix_nano.append_value(start as i64);
-        let duration = i64::try_from(span.duration_nano()).ok();
-        let regular = end >= start && duration.is_some();
-        self.end_time_unix_nano.append_option((!regular).then_some(end as i64));
-        self.duration_nano.append_value(duration.unwrap_or(i64::MAX));
-        self.name.append_value(span.name);
-        append_word(&mut self.kind, &KINDS, span.kind);
-        append_word(&mut self.status_code, &STATUS_CODES, span.status_code);
-        let has_status = span.status_code != 0 || !span.status_message.is_empty() || has_status(span.raw);
-        self.status_message.append_option(has_status.then_some(span.status_message));
-        self.flags.append_value(i64::from(span.flags));
-        self.dropped_attributes_count.append_value(i64::from(span.dropped_attributes_count));
-        self.dropped_events_count.append_value(i64::from(span.dropped_events_count));
-        self.dropped_links_count.append_value(i64::from(span.dropped_links_count));
-    }
-
-    fn append_verdict(&mut self, span: &SpanView<'_>, verdict: &Verdict) {
-        let (trace_state, adjusted_count) = kept_tracestate(span.trace_state, verdict);
-        append_nonempty(&mut self.trace_state, &trace_state);
-        self.adjusted_count.append_value(adjusted_count);
-        self.rule.append_value(&verdict.rule);
-        self.rules_version.append_value(i64::from(verdict.rules_version));
-    }
-
-    fn append_attributes(
-        &mut self,
-        span: &SpanView<'_>,
-        resource: &SharedResource,
-    ) -> Result<(), StoreError> {
-        let mut typed = [None; WELL_KNOWN.len()];
-        let on_each = |key, value| {
-            if let Some(at) = position(WellKnownScope::Span, key) {
-                typed[at].get_or_insert(value);
+    /// Reads a span's message; its attributes go into their columns on the way.
+    fn read<'r>(&mut self, raw: &'r [u8]) -> Result<Scalars<'r>, WireError> {
+        let mut scalars = Scalars::default();
+        let (row, typed) = (self.row, &mut self.typed);
+        let entries = &mut self.attributes.entries;
+        entries.begin();
+        let mut fields = Fields::new(raw);
+        while let Some(field) = fields.read()? {
+            match field.number {
+                1 => scalars.trace_id = field.bytes("span.trace_id")?,
+                2 => scalars.span_id = field.bytes("span.span_id")?,
+                3 => scalars.trace_state = field.text("span.trace_state")?,
+                4 => scalars.parent_span_id = field.bytes("span.parent_span_id")?,
+                9 => {
+                    let attribute = KeyValueParts::parse(field.bytes("span.attributes")?)?;
+                    let step = entries.append(&attribute)?;
+                    if let (Some(at), false) = (step.known, step.is_repeated) {
+                        let (column, at) = (&mut typed[usize::from(at)].0, usize::from(at));
+                        put_typed(column, row, WELL_KNOWN[at].kind, attribute.value);
+                    }
+                }
+                10 => scalars.dropped[0] = field.varint("span.dropped_attributes_count")? as u32,
+                11 => scalars.events.push(field.bytes("span.events")?),
+                12 => scalars.dropped[1] = field.varint("span.dropped_events_count")? as u32,
+                13 => scalars.links.push(field.bytes("span.links")?),
+                14 => scalars.dropped[2] = field.varint("span.dropped_links_count")? as u32,
+                15 => scalars.read_status(field.bytes("span.status")?)?,
+                16 => scalars.flags = field.fixed32("span.flags")?,
+                _ => {}
             }
-        };
-        let fit = self.attributes.append(span.attributes(), on_each).map_err(wire)?;
-        append_raw(&mut self.attributes_raw, fit, span.attributes()).map_err(wire)?;
-        for (at, column) in self.typed.iter_mut().enumerate() {
-            let of_resource = resource.well_known[at].as_deref().map(AnyView::Str);
-            column.append_span_value(of_resource.or(typed[at]).unwrap_or(AnyView::Empty));
         }
-        Ok(())
+        if let Some(list) = raw_list(self.attributes.end_row(), Messages::new(raw, 9, "span.attributes"))? {
+            self.attributes.raw.put(row, &list, 1);
+        }
+        Ok(scalars)
     }
 
-    fn append_resource(&mut self, resource: &SharedResource) {
-        self.resource_attributes.append_rendered(&resource.attributes);
-        append_optional(&mut self.resource_raw, resource.raw.as_ref());
-        self.resource_dropped_attributes_count.append_value(i64::from(resource.dropped_attributes_count));
-        append_nonempty(&mut self.resource_schema_url, &resource.schema_url);
+    fn put_ids(&mut self, entry: &SpanEntry, scalars: &Scalars<'_>) {
+        let row = self.row;
+        if self.trace != Some(entry.trace) {
+            self.trace = Some(entry.trace);
+            self.trace_hex.clear();
+            append_hex(&mut self.trace_hex, scalars.trace_id);
+        }
+        self.trace_id.put(row, &self.trace_hex, 1);
+        self.hex.clear();
+        append_hex(&mut self.hex, scalars.span_id);
+        self.span_id.put(row, &self.hex, 1);
+        if !scalars.parent_span_id.is_empty() {
+            self.hex.clear();
+            append_hex(&mut self.hex, scalars.parent_span_id);
+            self.parent_span_id.put(row, &self.hex, 1);
+        }
     }
 
-    fn append_scope(&mut self, scope: &SharedScope) {
-        self.scope_name.append_value(&scope.name);
-        append_nonempty(&mut self.scope_version, &scope.version);
-        self.scope_attributes.append_rendered(&scope.attributes);
-        append_optional(&mut self.scope_raw, scope.raw.as_ref());
-        self.scope_dropped_attributes_count.append_value(i64::from(scope.dropped_attributes_count));
-        append_nonempty(&mut self.scope_schema_url, &scope.schema_url);
+    fn put_times(&mut self, entry: &SpanEntry) {
+        let (row, start, end) = (self.row, entry.start_unix_nano, entry.end_unix_nano);
+        self.start_time.put_long(row, micros(start));
+        self.start_time_unix_nano.put_long(row, start as i64);
+        let duration = end.checked_sub(start).and_then(|nanos| i64::try_from(nanos).ok());
+        if duration.is_none() {
+            self.end_time_unix_nano.put_long(row, end as i64);
+        }
+        let cut = if end < start { 0 } else { i64::MAX };
+        self.duration_nano.put_long(row, duration.unwrap_or(cut));
     }
 
-    /// The rows appended since the last call.
-    pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
-        self.nested_bytes = 0;
-        let (attributes, attributes_types) = self.attributes.finish()?;
-        let (resource_attributes, resource_types) = self.resource_attributes.finish()?;
-        let (scope_attributes, scope_types) = self.scope_attributes.finish()?;
-        let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("trace_id", Arc::new(self.trace_id.finish())),
-            ("span_id", Arc::new(self.span_id.finish())),
-            ("parent_span_id", Arc::new(self.parent_span_id.finish())),
-            ("start_time", Arc::new(self.start_time.finish().with_timezone("UTC"))),
-            ("start_time_unix_nano", Arc::new(self.start_time_unix_nano.finish())),
-            ("end_time_unix_nano", Arc::new(self.end_time_unix_nano.finish())),
-            ("duration_nano", Arc::new(self.duration_nano.finish())),
-            ("name", Arc::new(self.name.finish())),
-            ("kind", Arc::new(self.kind.finish())),
-            ("status_code", Arc::new(self.status_code.finish())),
-            ("status_message", Arc::new(self.status_message.finish())),
-            ("trace_state", Arc::new(self.trace_state.finish())),
-            ("flags", Arc::new(self.flags.finish())),
-            ("dropped_attributes_count", Arc::new(self.dropped_attributes_count.finish())),
-            ("dropped_events_count", Arc::new(self.dropped_events_count.finish())),
-            ("dropped_links_count", Arc::new(self.dropped_links_count.finish())),
-            ("adjusted_count", Arc::new(self.adjusted_count.finish())),
-            ("rule", Arc::new(self.rule.finish())),
-            ("rules_version", Arc::new(self.rules_version.finish())),
-            ("attributes", attributes),
-            ("attributes_types", attributes_types),
-            ("attributes_raw", Arc::new(self.attributes_raw.finish())),
-            ("resource_attributes", resource_attributes),
-            ("resource_attributes_types", resource_types),
-            ("resource_raw", Arc::new(self.resource_raw.finish())),
-            ("resource_dropped_attributes_count", Arc::new(self.resource_dropped_attributes_count.finish())),
-            ("resource_schema_url", Arc::new(self.resource_schema_url.finish())),
-            ("scope_name", Arc::new(self.scope_name.finish())),
-            ("scope_version", Arc::new(self.scope_version.finish())),
-            ("scope_attributes", scope_attributes),
-            ("scope_attributes_types", scope_types),
-            ("scope_raw", Arc::new(self.scope_raw.finish())),
-            ("scope_dropped_attributes_count", Arc::new(self.scope_dropped_attributes_count.finish())),
-            ("scope_schema_url", Arc::new(self.scope_schema_url.finish())),
-            ("events", self.events.finish()?),
-            ("links", self.links.finish()?),
+    fn put_scalars(&mut self, entry: &SpanEntry, scalars: &Scalars<'_>) {
+        let row = self.row;
+        self.name.put(row, self.gathered.name(entry), 1);
+        self.kind.put(row, entry.kind);
+        self.status_code.put(row, scalars.status_code);
+        if let Some(message) = scalars.status_message {
+            self.status_message.put(row, message.as_bytes(), 1);
+        }
+        if scalars.flags != 0 {
+            self.flags.put_long(row, i64::from(scalars.flags));
+        }
+        for (column, count) in self.dropped.iter_mut().zip(scalars.dropped) {
+            if count != 0 {
+                column.put_long(row, i64::from(count));
+            }
+        }
+    }
+
+    fn put_verdict(&mut self, entry: &SpanEntry, trace_state: &str) {
+        let (row, number) = (self.row, self.gathered.verdict(entry.trace));
+        let verdict = self.gathered.verdicts[number as usize];
+        self.runs.verdicts.push(number, 1);
+        let edited;
+        let (adjusted_count, trace_state) = if trace_state.is_empty() {
+            let state = &mut self.plain_states[number as usize];
+            let (adjusted_count, trace_state) = state.get_or_insert_with(|| edited_state("", verdict));
+            (*adjusted_count, &*trace_state)
+        } else {
+            edited = edited_state(trace_state, verdict);
+            (edited.0, &edited.1)
+        };
+        if !trace_state.is_empty() {
+            self.trace_state.put(row, trace_state, 1);
+        }
+        self.adjusted_count.put(row, &adjusted_count.to_le_bytes(), 1);
+    }
+
+    fn end_runs(&mut self) {
+        let gathered = self.gathered;
+        let mut row = self.stripe;
+        for (number, rows) in self.runs.verdicts.iter() {
+            let verdict = gathered.verdicts[number as usize];
+            self.rule.put(row, verdict.rule.as_bytes(), rows);
+            self.rules_version.put(row, &i64::from(verdict.rules_version).to_le_bytes(), rows);
+            row += rows;
+        }
+        self.put_resources();
+        self.put_scopes();
+        self.runs.verdicts.clear();
+        self.runs.resources.clear();
+        self.runs.scopes.clear();
+    }
+
+    fn put_resources(&mut self) {
+        let gathered = self.gathered;
+        for (at, (column, memos)) in self.typed.iter_mut().enumerate() {
+            if WELL_KNOWN[at].scope != WellKnownScope::Resource {
+                continue;
+            }
+            let mut row = self.stripe;
+            for (number, rows) in self.runs.resources.iter() {
+                if let Some(text) = &gathered.resources[number as usize].well_known[at] {
+                    column.put_known(row, text.as_bytes(), rows, &mut memos[number as usize]);
+                }
+                row += rows;
+            }
+        }
+        let mut row = self.stripe;
+        for (number, rows) in self.runs.resources.iter() {
+            let resource = &gathered.resources[number as usize];
+            self.resource_attributes.put(number, &resource.attributes, rows);
+            if let Some(raw) = &resource.raw {
+                self.resource_raw.put(row, raw, rows);
+            }
+            put_count(&mut self.resource_dropped, row, resource.dropped_attributes_count, rows);
+            put_nonempty(&mut self.resource_schema_url, row, &resource.schema_url, rows);
+            row += rows;
+        }
+    }
+
+    fn put_scopes(&mut self) {
+        let mut row = self.stripe;
+        for (number, rows) in self.runs.scopes.iter() {
+            let scope = &self.gathered.scopes[number as usize];
+            self.scope_name.put(row, scope.name.as_bytes(), rows);
+            put_nonempty(&mut self.scope_version, row, &scope.version, rows);
+            self.scope_attributes.put(number, &scope.attributes, rows);
+            if let Some(raw) = &scope.raw {
+                self.scope_raw.put(row, raw, rows);
+            }
+            put_count(&mut self.scope_dropped, row, scope.dropped_attributes_count, rows);
+            put_nonempty(&mut self.scope_schema_url, row, &scope.schema_url, rows);
+            row += rows;
+        }
+    }
+
+    /// The columns whose pages end as they fill up.
+    fn flats(&mut self) -> impl Iterator<Item = &mut Flat> {
+        let scalars = [
+            &mut self.span_id,
+            &mut self.parent_span_id,
+            &mut self.start_time_unix_nano,
+            &mut self.end_time_unix_nano,
+            &mut self.name,
+            &mut self.kind.column,
+            &mut self.status_code.column,
+            &mut self.status_message,
+            &mut self.trace_state,
+            &mut self.flags,
+            &mut self.adjusted_count,
+            &mut self.rule,
+            &mut self.rules_version,
+            &mut self.resource_raw,
+            &mut self.resource_dropped,
+            &mut self.resource_schema_url,
+            &mut self.scope_name,
+            &mut self.scope_version,
+            &mut self.scope_raw,
+            &mut self.scope_dropped,
+            &mut self.scope_schema_url,
         ];
-        let typed = WELL_KNOWN.iter().zip(&mut self.typed);
-        columns.extend(typed.map(|(known, column)| (known.column, column.finish())));
-        in_order(TableKind::Spans, columns)
+        scalars.into_iter().chain(&mut self.dropped).chain(self.typed.iter_mut().map(|(column, _)| column))
     }
 }
 
-/// A record batch of these columns, in the order of the table's schema.
-pub(super) fn in_order(table: TableKind, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
-    let of = |name: &str| columns.iter().find(|(n, _)| *n == name).map(|(_, array)| Arc::clone(array));
-    let arrays = table.columns().iter().filter_map(|column| of(column.name)).collect();
-    RecordBatch::try_new(Arc::clone(table.arrow()), arrays)
-}
+impl<'a> Rows<'a> for SpanRows<'a> {
+    type Item = u32;
+    const TABLE: TableKind = TableKind::Spans;
 
-/// Whether a `Span` has a status message at all, even an empty one.
-fn has_status(raw: &[u8]) -> bool {
-    crate::wire::Messages::new(raw, 15, "span.status").next().is_some()
+    fn begin(gathered: &'a Gathered<'a>, trace_ids: parquet::bloom_filter::Sbbf) -> Self {
+        Self::new(gathered, trace_ids)
+    }
+
+    fn trace_ids(gathered: &Gathered<'_>, items: &[u32]) -> usize {
+        let trace = |at: &u32| gathered.span(*at).trace;
+        items.chunk_by(|a, b| trace(a) == trace(b)).count()
+    }
+
+    fn append(&mut self, at: &u32) -> Result<usize, StoreError> {
+        let gathered = self.gathered;
+        let entry = gathered.span(*at);
+        let raw = gathered.raw(entry);
+        let scalars = self.read(raw).map_err(wire)?;
+        self.put_ids(entry, &scalars);
+        self.put_times(entry);
+        self.put_scalars(entry, &scalars);
+        self.put_verdict(entry, scalars.trace_state);
+        for event in &scalars.events {
+            self.events.put(self.row, event).map_err(wire)?;
+        }
+        for link in &scalars.links {
+            self.links.put(self.row, link).map_err(wire)?;
+        }
+        self.runs.resources.push(entry.resource, 1);
+        self.runs.scopes.push(entry.scope, 1);
+        self.row += 1;
+        Ok(raw.len())
+    }
+
+    fn end_stripe(&mut self, press: &mut Press) -> ParquetResult<()> {
+        self.end_runs();
+        let row = self.row;
+        self.stripe = row;
+        for column in [&mut self.trace_id, &mut self.start_time, &mut self.duration_nano] {
+            column.end_page(row, press)?;
+        }
+        for column in self.flats().filter(|column| column.is_page_full()) {
+            column.end_page(row, press)?;
+        }
+        self.attributes.end_pages(row, press)?;
+        self.resource_attributes.end_pages(press)?;
+        self.scope_attributes.end_pages(press)?;
+        self.events.end_pages(row, press)?;
+        self.links.end_pages(row, press)
+    }
+
+    fn rows(&self) -> u32 {
+        self.row
+    }
+
+    fn is_full(&mut self) -> bool {
+        let shared = self.resource_attributes.dictionary_bytes() + self.scope_attributes.dictionary_bytes();
+        shared > SHARED_BYTES_MAX
+            || self.attributes.entries.is_full()
+            || self.events.is_full()
+            || self.links.is_full()
+    }
+
+    /// In the order of the schema.
+    fn finish(self, columns: &[ColumnDescPtr], press: &mut Press) -> ParquetResult<RowGroup> {
+        let rows = self.row;
+        let mut at = 0;
+        let mut column = || {
+            at += 1;
+            ColumnDescPtr::clone(&columns[at - 1])
+        };
+        let mut chunks: Vec<Finished> = Vec::new();
+        let mut typed = self.typed.into_iter().map(|(column, _)| column);
+        let service_name = typed.next();
+        let scalars = [
+            self.trace_id,
+            self.span_id,
+            self.parent_span_id,
+            self.start_time,
+            self.start_time_unix_nano,
+            self.end_time_unix_nano,
+            self.duration_nano,
+            self.name,
+            self.kind.column,
+            self.status_code.column,
+            self.status_message,
+        ];
+        let after = [self.trace_state, self.flags].into_iter().chain(self.dropped);
+        let after = after.chain([self.adjusted_count, self.rule, self.rules_version]);
+        for flat in scalars.into_iter().chain(service_name).chain(after).chain(typed) {
+            chunks.push(flat.finish(rows, column(), press)?);
+        }
+        chunks.extend(self.attributes.finish(rows, &mut column, press)?);
+        chunks.extend(self.resource_attributes.finish(&mut column, press)?);
+        for flat in [
+            self.resource_raw,
+            self.resource_dropped,
+            self.resource_schema_url,
+            self.scope_name,
+            self.scope_version,
+        ] {
+            chunks.push(flat.finish(rows, column(), press)?);
+        }
+        chunks.extend(self.scope_attributes.finish(&mut column, press)?);
+        for flat in [self.scope_raw, self.scope_dropped, self.scope_schema_url] {
+            chunks.push(flat.finish(rows, column(), press)?);
+        }
+        chunks.extend(self.events.finish(rows, &mut column, press)?);
+        chunks.extend(self.links.finish(rows, &mut column, press)?);
+        Ok(RowGroup { rows, chunks })
+    }
 }

@@ -1,9 +1,5 @@
 //! Small conversions of OTLP's scalars to the table's.
 
-use std::fmt::Write;
-
-use arrow_array::builder::StringBuilder;
-
 const NANOS_PER_MICRO: u64 = 1_000;
 
 /// Microseconds since the Unix epoch. The largest nanoseconds give a number far below `i64::MAX`.
@@ -11,24 +7,26 @@ pub(in crate::store) fn micros(unix_nano: u64) -> i64 {
     (unix_nano / NANOS_PER_MICRO) as i64
 }
 
-/// Appends bytes in lower-case hexadecimal.
-pub(super) fn append_hex(out: &mut StringBuilder, bytes: &[u8]) {
+/// Each byte's two digits.
+static HEX: [[u8; 2]; 256] = hex_digits();
+
+const fn hex_digits() -> [[u8; 2]; 256] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0u8; 64];
-    for chunk in bytes.chunks(32) {
-        for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        // Writing to memory does not fail, and the digits are ASCII.
-        let _ = out.write_str(std::str::from_utf8(&text[..chunk.len() * 2]).unwrap_or_default());
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
     }
-    out.append_value("");
+    table
 }
 
-/// Appends a text, or null if it is empty.
-pub(super) fn append_nonempty(out: &mut StringBuilder, text: &str) {
-    out.append_option((!text.is_empty()).then_some(text));
+/// Appends bytes in lower-case hexadecimal.
+#[inline]
+pub(super) fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        out.extend_from_slice(&HEX[usize::from(*byte)]);
+    }
 }
 
 /// Words for OTLP's span kinds and status codes, as TraceQL has them; a number outside them is written as such.
@@ -38,15 +36,7 @@ pub(in crate::store) const KINDS: [&str; 6] =
 /// Words for OTLP's status codes.
 pub(in crate::store) const STATUS_CODES: [&str; 3] = ["unset", "ok", "error"];
 
-/// Appends the word for an enumeration's value.
-pub(super) fn append_word(out: &mut StringBuilder, words: &[&'static str], value: i32) {
-    match usize::try_from(value).ok().and_then(|at| words.get(at)) {
-        Some(word) => out.append_value(word),
-        None => out.append_value(value.to_string()),
-    }
-}
-
-/// The word of an enumeration's value, as [`append_word`] writes it.
+/// The word of an enumeration's value; a number outside of the words as such.
 pub(in crate::store) fn word(words: &[&'static str], value: i32) -> String {
     match usize::try_from(value).ok().and_then(|at| words.get(at)) {
         Some(word) => (*word).to_owned(),
@@ -54,7 +44,7 @@ pub(in crate::store) fn word(words: &[&'static str], value: i32) -> String {
     }
 }
 
-/// The value of a word that [`append_word`] wrote.
+/// The value of what [`word`] gave.
 pub(in crate::store) fn value_of_word(words: &[&'static str], text: &str) -> i32 {
     match words.iter().position(|word| *word == text) {
         Some(at) => at as i32,

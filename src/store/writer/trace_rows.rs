@@ -1,143 +1,237 @@
 //! One row a trace, from the spans of it that a batch has.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow_array::builder::{
-    BooleanBuilder, Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
-};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, Field};
+use parquet::bloom_filter::Sbbf;
+use parquet::errors::Result as ParquetResult;
+use parquet::schema::types::ColumnDescPtr;
 
+use super::file::{RowGroup, Rows};
 use super::gather::{Gathered, SpanEntry};
-use super::shared::wire;
-use super::span_rows::in_order;
+use super::leaf::{Flat, Leaf, Levels, PAGE_BYTES, Press, RowBits, Runs};
 use super::text::{append_hex, micros};
 use crate::store::error::StoreError;
 use crate::store::schema::TableKind;
-use crate::wire::SpanView;
 
-/// The spans of one trace in a batch, all of one retention class; never empty.
-pub(super) struct TraceGroup<'a> {
-    pub(super) spans: &'a [SpanEntry],
+/// The spans of one trace in a batch; never empty.
+pub(super) struct TraceGroup {
+    /// Where they are in the order of the spans.
+    spans: Range<usize>,
     /// The day of its partition: of its earliest span.
     pub(super) day: i32,
-    /// Index of its verdict.
-    pub(super) verdict: u32,
+    /// Index of the trace.
+    pub(super) trace: u32,
 }
 
-/// The traces among sorted spans.
-pub(super) fn groups(spans: &[SpanEntry]) -> impl Iterator<Item = TraceGroup<'_>> {
-    spans.chunk_by(|a, b| a.trace_id == b.trace_id && a.verdict == b.verdict).map(|spans| TraceGroup {
-        spans,
-        day: spans.iter().map(|s| s.day).min().unwrap_or(0),
-        verdict: spans[0].verdict,
-    })
+/// The traces among the sorted spans.
+pub(super) fn groups(gathered: &Gathered<'_>) -> Vec<TraceGroup> {
+    let mut begin = 0;
+    let of_trace = |at: &u32| gathered.span(*at).trace;
+    let chunks = gathered.order.chunk_by(|a, b| of_trace(a) == of_trace(b));
+    let group = |spans: &[u32]| {
+        let group = TraceGroup {
+            spans: begin..begin + spans.len(),
+            day: spans.iter().map(|at| gathered.span(*at).day).min().unwrap_or(0),
+            trace: of_trace(&spans[0]),
+        };
+        begin += spans.len();
+        group
+    };
+    chunks.map(group).collect()
 }
 
-/// Builds record batches of `traces`.
-pub(super) struct TraceRowsBuilder {
-    rows: usize,
-    bytes: usize,
-    trace_id: StringBuilder,
-    start_time: TimestampMicrosecondBuilder,
-    start_time_unix_nano: Int64Builder,
-    duration_nano: Int64Builder,
-    root_service_name: StringBuilder,
-    root_name: StringBuilder,
-    span_count: Int64Builder,
-    error_count: Int64Builder,
-    services: ListBuilder<StringBuilder>,
-    rule: StringBuilder,
-    rules_version: Int64Builder,
-    complete: BooleanBuilder,
+/// Builds row groups of `traces`.
+pub(super) struct TraceRows<'a> {
+    gathered: &'a Gathered<'a>,
+    row: u32,
+    hex: Vec<u8>,
+    trace_id: Flat,
+    start_time: Flat,
+    start_time_unix_nano: Flat,
+    duration_nano: Flat,
+    root_service_name: Flat,
+    root_name: Flat,
+    span_count: Flat,
+    error_count: Flat,
+    services: Services,
+    rule: Flat,
+    rules_version: Flat,
+    complete: Flat,
 }
 
-impl Default for TraceRowsBuilder {
-    fn default() -> Self {
-        let element = Field::new("element", DataType::Utf8, false);
-        Self {
-            rows: 0,
-            bytes: 0,
-            trace_id: StringBuilder::new(),
-            start_time: TimestampMicrosecondBuilder::new(),
-            start_time_unix_nano: Int64Builder::new(),
-            duration_nano: Int64Builder::new(),
-            root_service_name: StringBuilder::new(),
-            root_name: StringBuilder::new(),
-            span_count: Int64Builder::new(),
-            error_count: Int64Builder::new(),
-            services: ListBuilder::new(StringBuilder::new()).with_field(element),
-            rule: StringBuilder::new(),
-            rules_version: Int64Builder::new(),
-            complete: BooleanBuilder::new(),
-        }
-    }
+/// The column `services`: a list of strings.
+struct Services {
+    leaf: Leaf,
+    rows: RowBits,
+    definition: Runs,
+    first: u32,
 }
 
-impl TraceRowsBuilder {
-    /// Rows since the last [`Self::finish`].
-    pub(super) fn rows(&self) -> usize {
-        self.rows
+impl Services {
+    fn put(&mut self, services: &BTreeSet<&str>) {
+        services.iter().for_each(|service| self.leaf.put(service.as_bytes(), 1));
+        let count = services.len() as u32;
+        self.rows.push_row(count);
+        self.definition.push(u32::from(count > 0), count.max(1));
     }
 
-    /// Bytes held in names, about: they come from senders, and are as long as those like.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Appends one trace.
-    pub(super) fn append(&mut self, gathered: &Gathered, group: &TraceGroup<'_>) -> Result<(), StoreError> {
-        let spans = group.spans;
-        let start = spans.iter().map(|s| s.start_unix_nano).min().unwrap_or(0);
-        let end = spans.iter().map(|s| s.end_unix_nano).max().unwrap_or(0);
-        let root = spans.iter().find(|s| s.is_root);
-        append_hex(&mut self.trace_id, &spans[0].trace_id.0);
-        self.start_time.append_value(micros(start));
-        self.start_time_unix_nano.append_value(start as i64);
-        self.duration_nano.append_value(i64::try_from(end.saturating_sub(start)).unwrap_or(i64::MAX));
-        let service = |s: &SpanEntry| gathered.resources[s.resource as usize].service_name();
-        self.root_service_name.append_option(root.and_then(service));
-        match root {
-            Some(root) => {
-                self.root_name.append_value(SpanView::parse(gathered.raw(root)).map_err(wire)?.name)
-            }
-            None => self.root_name.append_null(),
+    fn end_page(&mut self, row: u32, press: &mut Press) -> ParquetResult<()> {
+        if row == self.first {
+            return Ok(());
         }
-        self.span_count.append_value(spans.len() as i64);
-        self.error_count.append_value(spans.iter().filter(|s| s.is_error).count() as i64);
-        for service in spans.iter().filter_map(service).collect::<BTreeSet<_>>() {
-            self.services.values().append_value(service);
-            self.bytes += 2 * service.len();
-        }
-        self.services.append(true);
-        let verdict = &gathered.verdicts[group.verdict as usize];
-        self.rule.append_value(&verdict.rule);
-        self.rules_version.append_value(i64::from(verdict.rules_version));
-        self.complete.append_value(root.is_some());
-        self.rows += 1;
-        self.bytes += root.map_or(0, |root| gathered.raw(root).len());
+        let (mut repetition, mut definition) = (Vec::new(), Vec::new());
+        let count = self.rows.len();
+        self.rows.encode(&mut repetition);
+        self.definition.encode(1, &mut definition);
+        self.definition.clear();
+        let levels = Levels { repetition: &repetition, definition: &definition, count };
+        self.leaf.end_page(levels, row - self.first, press)?;
+        self.first = row;
         Ok(())
     }
+}
 
-    /// The rows appended since the last call.
-    pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
-        self.bytes = 0;
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("trace_id", Arc::new(self.trace_id.finish())),
-            ("start_time", Arc::new(self.start_time.finish().with_timezone("UTC"))),
-            ("start_time_unix_nano", Arc::new(self.start_time_unix_nano.finish())),
-            ("duration_nano", Arc::new(self.duration_nano.finish())),
-            ("root_service_name", Arc::new(self.root_service_name.finish())),
-            ("root_name", Arc::new(self.root_name.finish())),
-            ("span_count", Arc::new(self.span_count.finish())),
-            ("error_count", Arc::new(self.error_count.finish())),
-            ("services", Arc::new(self.services.finish())),
-            ("rule", Arc::new(self.rule.finish())),
-            ("rules_version", Arc::new(self.rules_version.finish())),
-            ("complete", Arc::new(self.complete.finish())),
-        ];
-        in_order(TableKind::Traces, columns)
+impl TraceRows<'_> {
+    fn flats(&mut self) -> [&mut Flat; 8] {
+        [
+            &mut self.start_time_unix_nano,
+            &mut self.root_service_name,
+            &mut self.root_name,
+            &mut self.span_count,
+            &mut self.error_count,
+            &mut self.rule,
+            &mut self.rules_version,
+            &mut self.complete,
+        ]
     }
+}
+
+impl<'a> Rows<'a> for TraceRows<'a> {
+    type Item = TraceGroup;
+    const TABLE: TableKind = TableKind::Traces;
+
+    fn begin(gathered: &'a Gathered<'a>, trace_ids: Sbbf) -> Self {
+        let services =
+            Services { leaf: Leaf::texts(), rows: RowBits::default(), definition: Runs::default(), first: 0 };
+        Self {
+            gathered,
+            row: 0,
+            hex: Vec::new(),
+            trace_id: Flat::required(Leaf::sorted_texts(trace_ids)),
+            start_time: Flat::required(Leaf::unique_longs(true)),
+            start_time_unix_nano: Flat::required(Leaf::unique_longs(false)),
+            duration_nano: Flat::required(Leaf::unique_longs(true)),
+            root_service_name: Flat::optional(Leaf::texts()),
+            root_name: Flat::optional(Leaf::texts()),
+            span_count: Flat::required(Leaf::longs()),
+            error_count: Flat::required(Leaf::longs()),
+            services,
+            rule: Flat::required(Leaf::texts()),
+            rules_version: Flat::required(Leaf::longs()),
+            complete: Flat::required(Leaf::bools()),
+        }
+    }
+
+    fn trace_ids(_: &Gathered<'_>, items: &[TraceGroup]) -> usize {
+        items.len()
+    }
+
+    fn append(&mut self, group: &TraceGroup) -> Result<usize, StoreError> {
+        let (gathered, row) = (self.gathered, self.row);
+        let spans = || gathered.order[group.spans.clone()].iter().map(|at| gathered.span(*at));
+        let start = spans().map(|s| s.start_unix_nano).min().unwrap_or(0);
+        let end = spans().map(|s| s.end_unix_nano).max().unwrap_or(0);
+        let service = |s: &SpanEntry| gathered.resources[s.resource as usize].service_name();
+        let root = spans().find(|s| s.is_root);
+        let services = distinct(spans().map(|s| s.resource), |resource| {
+            gathered.resources[resource as usize].service_name()
+        });
+        let mut bytes: usize = services.iter().map(|service| service.len()).sum();
+        self.hex.clear();
+        append_hex(&mut self.hex, &gathered.traces[group.trace as usize].trace_id.0);
+        self.trace_id.put(row, &self.hex, 1);
+        self.start_time.put_long(row, micros(start));
+        self.start_time_unix_nano.put_long(row, start as i64);
+        self.duration_nano.put_long(row, i64::try_from(end.saturating_sub(start)).unwrap_or(i64::MAX));
+        if let Some(root) = root {
+            if let Some(service) = service(root) {
+                self.root_service_name.put(row, service.as_bytes(), 1);
+            }
+            let name = gathered.name(root);
+            self.root_name.put(row, name, 1);
+            bytes += name.len();
+        }
+        self.span_count.put_long(row, spans().len() as i64);
+        self.error_count.put_long(row, spans().filter(|s| s.is_error).count() as i64);
+        self.services.put(&services);
+        let verdict = gathered.verdicts[gathered.verdict(group.trace) as usize];
+        self.rule.put(row, verdict.rule.as_bytes(), 1);
+        self.rules_version.put_long(row, i64::from(verdict.rules_version));
+        self.complete.put_bool(row, root.is_some());
+        self.row += 1;
+        Ok(bytes)
+    }
+
+    fn end_stripe(&mut self, press: &mut Press) -> ParquetResult<()> {
+        let row = self.row;
+        for column in [&mut self.trace_id, &mut self.start_time, &mut self.duration_nano] {
+            column.end_page(row, press)?;
+        }
+        for column in self.flats().into_iter().filter(|column| column.is_page_full()) {
+            column.end_page(row, press)?;
+        }
+        if self.services.leaf.bytes() >= PAGE_BYTES { self.services.end_page(row, press) } else { Ok(()) }
+    }
+
+    fn rows(&self) -> u32 {
+        self.row
+    }
+
+    fn is_full(&mut self) -> bool {
+        false
+    }
+
+    /// In the order of the schema.
+    fn finish(mut self, columns: &[ColumnDescPtr], press: &mut Press) -> ParquetResult<RowGroup> {
+        let rows = self.row;
+        let mut at = 0;
+        let mut column = || {
+            at += 1;
+            ColumnDescPtr::clone(&columns[at - 1])
+        };
+        let mut chunks = Vec::new();
+        for flat in [
+            self.trace_id,
+            self.start_time,
+            self.start_time_unix_nano,
+            self.duration_nano,
+            self.root_service_name,
+            self.root_name,
+            self.span_count,
+            self.error_count,
+        ] {
+            chunks.push(flat.finish(rows, column(), press)?);
+        }
+        self.services.end_page(rows, press)?;
+        chunks.push(self.services.leaf.finish(column(), press)?);
+        for flat in [self.rule, self.rules_version, self.complete] {
+            chunks.push(flat.finish(rows, column(), press)?);
+        }
+        Ok(RowGroup { rows, chunks })
+    }
+}
+
+/// The names of these resources, sorted, each once. Most spans of a trace have the resource of the one before.
+fn distinct<'n>(
+    resources: impl Iterator<Item = u32>,
+    name: impl Fn(u32) -> Option<&'n str>,
+) -> BTreeSet<&'n str> {
+    let (mut names, mut last) = (BTreeSet::new(), None);
+    for resource in resources {
+        if last.replace(resource) != Some(resource) {
+            names.extend(name(resource));
+        }
+    }
+    names
 }
