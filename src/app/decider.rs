@@ -76,7 +76,8 @@ impl Decider {
         due.unwrap_or(TURN).clamp(Duration::from_millis(5), TURN)
     }
 
-    fn handle(&mut self, event: Event) {
+    /// Takes one event in.
+    pub fn handle(&mut self, event: Event) {
         match event {
             Event::Committed(records) => records.into_iter().for_each(|record| self.committed(record)),
             Event::Refused(records) => {
@@ -136,7 +137,8 @@ impl Decider {
         }
     }
 
-    fn turn(&mut self) {
+    /// Decides what is due, plans a batch, lets the log forget.
+    pub fn turn(&mut self) {
         let now = self.clock.monotonic();
         for attachment in std::mem::take(&mut self.unwritten) {
             self.submit(attachment);

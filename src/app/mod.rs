@@ -2,19 +2,26 @@
 
 mod admin;
 mod checkpoint;
-mod decider;
-mod events;
+// The parts that `tests/crash` drives step by step, in place of the loops.
+#[doc(hidden)]
+pub mod decider;
+#[doc(hidden)]
+pub mod events;
 mod finder;
 mod housekeeping;
-mod ingest;
+#[doc(hidden)]
+pub mod ingest;
 mod memory;
-mod replay;
-mod rules;
 mod pin;
 mod recording;
+#[doc(hidden)]
+pub mod replay;
 mod rescue;
-mod start;
-mod storing;
+mod rules;
+#[doc(hidden)]
+pub mod start;
+#[doc(hidden)]
+pub mod storing;
 
 use std::path::PathBuf;
 use std::sync::Arc;

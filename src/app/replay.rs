@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
-use crate::log::{RecordKind, Replay};
+use crate::log::{Record, RecordKind, Replay};
 use crate::runtime::{Clock, Tasks};
 use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
 use crate::sample::{Rulebook, Sampler};
@@ -26,7 +26,12 @@ pub(super) async fn replayed(
 }
 
 /// Feeds what is in the log to the sampler, as if it came now but for its age.
-pub fn replay_into(sampler: &mut Sampler, replay: Replay, rulebook: &Rulebook, clock: &dyn Clock) {
+pub fn replay_into(
+    sampler: &mut Sampler,
+    replay: impl Iterator<Item = Record>,
+    rulebook: &Rulebook,
+    clock: &dyn Clock,
+) {
     let (mut records, mut spans) = (0u64, 0u64);
     for record in replay {
         records += 1;

@@ -30,7 +30,7 @@ use crate::query::{Engine, Recent};
 use crate::receive::{Protocol, ReceiveConfig, Receiver};
 use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
-    Clock, CpuPool, DirLock, Disk, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
+    Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
 use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
 use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
@@ -75,7 +75,7 @@ pub(super) async fn start(
     let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
     let Opened { handle: log, writer, reader: records, replay, recorder } = opened;
     // Batches are numbered by the log's positions: a log that begins anew must not meet the numbers of the one before.
-    let app_id = data_id(disk.as_ref(), &config.data, log.stats().segments == 0)?;
+    let app_id = data_id(disk.as_ref(), &SystemRandom, &config.data, log.stats().segments == 0)?;
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
     let mut replay = replay;
     if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data) {
@@ -334,23 +334,29 @@ fn location(config: &Config) -> Result<Location, StartError> {
 }
 
 /// The data directory's id, made where the log begins: the table knows by it which batches it has.
-fn data_id(disk: &dyn Disk, data: &Path, log_is_new: bool) -> Result<String, StartError> {
+pub fn data_id(
+    disk: &dyn Disk,
+    random: &dyn Random,
+    data: &Path,
+    log_is_new: bool,
+) -> Result<String, StartError> {
     let path = data.join("id");
     let wrong = |source| StartError::DataFile { path: path.clone(), source };
     if log_is_new {
-        return new_id(disk, &path).map_err(wrong);
+        return new_id(disk, random, &path).map_err(wrong);
     }
     match crate::runtime::disk::read_text(disk, &path, 256) {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
-        Ok(_) => new_id(disk, &path).map_err(wrong),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_id(disk, &path).map_err(wrong),
+        Ok(_) => new_id(disk, random, &path).map_err(wrong),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            new_id(disk, random, &path).map_err(wrong)
+        }
         Err(error) => Err(wrong(error)),
     }
 }
 
-fn new_id(disk: &dyn Disk, path: &Path) -> std::io::Result<String> {
-    use crate::runtime::Random;
-    let id = SystemRandom.uuid();
+fn new_id(disk: &dyn Disk, random: &dyn Random, path: &Path) -> std::io::Result<String> {
+    let id = random.uuid();
     crate::runtime::disk::write_atomic(disk, path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }

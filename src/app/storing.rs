@@ -10,8 +10,9 @@ use super::events::{Event, Events, SharedGauges};
 use crate::log::LogReader;
 use crate::runtime::{Clock, Random, Shutdown};
 use crate::sample::Batch;
+use crate::sample::StoredSpans;
 use crate::sample::records::Done;
-use crate::store::{Reader, Store, Written};
+use crate::store::{Reader, Store, StoreError, Written, WrittenService};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -50,14 +51,9 @@ impl Storing {
         self.gauges.storing_bytes.store(batch.bytes(), Ordering::Relaxed);
         let mut backoff = BACKOFF_MIN;
         loop {
-            match self.store.write(batch, &self.records).await {
-                Ok(written) => {
-                    self.gauges.storing_bytes.store(0, Ordering::Relaxed);
-                    self.stored(batch, &written, self.clock.monotonic().saturating_sub(begun)).await;
-                    return;
-                }
+            match self.attempt(batch, begun).await {
+                Ok(()) => return,
                 Err(error) => {
-                    self.gauges.store.lock().retries += 1;
                     tracing::warn!(
                         batch = batch.id, kind = ?error.kind(), %error, retry_in_ms = backoff.as_millis() as u64,
                         "cannot write a batch to the store; its spans stay in the log"
@@ -65,6 +61,24 @@ impl Storing {
                     tokio::time::sleep(self.random.jittered(backoff)).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
+            }
+        }
+    }
+
+    /// Tries once to write a batch that was first tried at `begun`.
+    ///
+    /// # Errors
+    /// It is to be tried again.
+    pub async fn attempt(&self, batch: &Batch, begun: Duration) -> Result<(), StoreError> {
+        match self.store.write(batch, &self.records).await {
+            Ok(written) => {
+                self.gauges.storing_bytes.store(0, Ordering::Relaxed);
+                self.stored(batch, &written, self.clock.monotonic().saturating_sub(begun)).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.gauges.store.lock().retries += 1;
+                Err(error)
             }
         }
     }
@@ -101,7 +115,13 @@ impl Storing {
             stats.last_commit_unix_nano = self.clock.now_unix_nano();
         }
         // The sampler's loop ends after this one.
-        let done = Done { batch: batch.id, stored: Vec::new() };
+        let of_service = |one: &WrittenService| StoredSpans {
+            tenant: one.tenant.clone(),
+            service: one.service.clone(),
+            stored: one.stored,
+            duplicates: one.duplicates,
+        };
+        let done = Done { batch: batch.id, stored: written.services.iter().map(of_service).collect() };
         let _ = self.events.send(Event::Stored(done)).await;
     }
 }

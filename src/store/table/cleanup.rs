@@ -74,6 +74,8 @@ impl Table {
     /// Deletes objects; those that are gone already count too.
     pub(in crate::store) async fn delete(&self, objects: HashSet<Path>) -> Result<u64, StoreError> {
         let count = objects.len() as u64;
+        // In an order of their own, so that a simulation replays.
+        let objects: std::collections::BTreeSet<Path> = objects.into_iter().collect();
         let deletes = futures::stream::iter(objects).map(|path| async move {
             match self.objects.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),

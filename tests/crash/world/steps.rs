@@ -1,0 +1,216 @@
+//! What the daemon's loops and its senders do, one step at a time, in an order that the dice choose.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::task::noop_waker;
+use tracewell::app::events::{Attachment, Event};
+use tracewell::receive::{ExportRequest, Ingest};
+use tracewell::runtime::Clock;
+use tracewell::sample::parse_rules;
+
+use super::{Waiting, World, address};
+use crate::journal::note;
+use crate::load::rules;
+use crate::oracle::{Breach, Mark};
+
+const WAITING_MAX: usize = 12;
+
+impl World {
+    pub(super) fn step(&mut self) -> Result<(), Breach> {
+        match self.dice.below(1000) {
+            0..300 => self.send(),
+            300..500 => self.write_log()?,
+            500..700 => self.hear(),
+            700..830 => self.turn(),
+            830..950 => self.pass(self.dice.millis(1..=60)),
+            950..955 => self.pass(self.dice.millis(500..=4000)),
+            955..980 => self.store_batch(),
+            980..982 => self.reload(),
+            982 => self.jump(),
+            983 => self.expire(),
+            984..990 => self.change_weather(),
+            990..994 => self.doom(),
+            n if n >= 1000 - self.perils.crashes.min(5) => self.crash()?,
+            994 => self.drain()?,
+            _ => self.turn(),
+        }
+        self.settle()
+    }
+
+    /// Hears what senders are told, and buries the machine if it died meanwhile.
+    pub(super) fn settle(&mut self) -> Result<(), Breach> {
+        self.poll()?;
+        if self.machine.disk.is_dead() || self.machine.objects.is_dead() {
+            self.crash()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        note!(self.journal, "{time:?} pass");
+        self.machine.clock.advance(time);
+    }
+
+    fn jump(&mut self) {
+        let secs = if self.dice.chance(0.5) { 3600 } else { -3600 };
+        note!(self.journal, "the wall clock jumps by {secs} s");
+        self.machine.clock.jump(secs);
+    }
+
+    fn send(&mut self) {
+        if self.waiting.len() >= WAITING_MAX {
+            return;
+        }
+        let sent = match self.again.pop_front() {
+            Some(sent) if self.dice.chance(0.5) => sent,
+            other => {
+                self.again.extend(other);
+                let request = self.load.next_request(self.machine.clock.now_unix_nano());
+                self.oracle.sends(request)
+            }
+        };
+        self.try_sending(sent);
+    }
+
+    pub(super) fn try_sending(&mut self, sent: usize) {
+        let request_id = self.oracle.tries(sent);
+        let request = &self.oracle.sent[sent].request;
+        let (tenant, body) = (request.tenant.clone(), request.body.clone());
+        note!(self.journal, "request {sent} is sent as {request_id}");
+        let received_unix_nano = self.machine.clock.now_unix_nano();
+        let request = ExportRequest { tenant, request_id, received_unix_nano, body };
+        let pipeline = Arc::clone(&self.process().pipeline);
+        let answer = Box::pin(async move { pipeline.ingest(request).await });
+        self.waiting.push(Waiting { sent, answer });
+    }
+
+    /// Lets every request go on as far as it can.
+    pub(super) fn poll(&mut self) -> Result<(), Breach> {
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match waiting.answer.as_mut().poll(&mut context) {
+                Poll::Pending => self.waiting.push(waiting),
+                Poll::Ready(answer) => {
+                    note!(self.journal, "request {} is answered: {}", waiting.sent, answer.is_ok());
+                    if answer.is_ok() {
+                        self.oracle.acknowledges(waiting.sent)?;
+                    }
+                    // The answer may get lost on its way; some senders give up.
+                    if self.dice.chance(if answer.is_ok() { 0.05 } else { 0.7 }) {
+                        self.again.push_back(waiting.sent);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A group commit.
+    pub(super) fn write_log(&mut self) -> Result<(), Breach> {
+        let process = self.process.as_mut().unwrap();
+        if process.events.capacity() < 2 {
+            return Ok(());
+        }
+        let heard = RefCell::new(Vec::new());
+        process.writer.step(
+            |records| heard.borrow_mut().push(Event::Committed(records)),
+            |records| heard.borrow_mut().push(Event::Refused(records)),
+        );
+        let now = self.oracle.mark();
+        let turned = self.turned.take().unwrap_or(now);
+        let mark = |attachment: &Attachment, refused: &[(usize, Mark)]| {
+            let known = refused.iter().find(|(of, _)| Some(*of) == address(attachment));
+            known.map_or(turned, |(_, mark)| *mark)
+        };
+        for event in heard.into_inner() {
+            match &event {
+                Event::Committed(records) => {
+                    note!(self.journal, "{} records from {} on", records.len(), records[0].position);
+                    self.oracle.commits(&self.load, records, |a| mark(a, &self.refused))?;
+                }
+                Event::Refused(records) => {
+                    note!(self.journal, "{} records refused: {}", records.len(), records[0].error);
+                    for record in records {
+                        let mark = mark(&record.attachment, &self.refused);
+                        self.refused.extend(address(&record.attachment).map(|address| (address, mark)));
+                    }
+                }
+                _ => {}
+            }
+            self.process().events.try_send(event).expect("there was room for two");
+        }
+        Ok(())
+    }
+
+    /// The sampler's loop takes some of its events.
+    pub(super) fn hear(&mut self) {
+        for _ in 0..=self.dice.below(4) {
+            if !self.hear_one() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn hear_one(&mut self) -> bool {
+        let process = self.process.as_mut().unwrap();
+        let Ok(event) = process.inbox.try_recv() else { return false };
+        if let Event::Committed(records) = &event {
+            self.oracle.hands_on(records);
+        }
+        process.decider.handle(event);
+        true
+    }
+
+    pub(super) fn turn(&mut self) {
+        self.turned.get_or_insert(self.oracle.mark());
+        self.process().decider.turn();
+        let stats = self.process().decider.sampler.stats();
+        note!(
+            self.journal,
+            "a turn: {} pending, {} kept, {} decisions",
+            stats.pending_traces, stats.kept_traces_not_stored, stats.decisions
+        );
+    }
+
+    /// The store's loop tries once to write its batch.
+    pub(super) fn store_batch(&mut self) {
+        let now = self.machine.clock.monotonic();
+        let process = self.process.as_mut().unwrap();
+        if process.batch.is_none() {
+            process.batch = process.batches.try_recv().ok().map(|batch| (batch, now));
+        }
+        let Some((batch, begun)) = process.batch.clone() else { return };
+        if process.events.capacity() == 0 {
+            return;
+        }
+        self.machine.objects.next_attempt();
+        let outcome = self.runtime.block_on(process.storing.attempt(&batch, begun));
+        let kind = outcome.as_ref().err().map(tracewell::store::StoreError::kind);
+        note!(self.journal, "batch {} of {} traces: {kind:?}", batch.id, batch.traces.len());
+        if outcome.is_ok() {
+            process.batch = None;
+        }
+    }
+
+    fn reload(&mut self) {
+        self.rules = self.dice.below(3);
+        let rules = parse_rules(&rules(self.rules)).unwrap();
+        let version = self.process().rulebook.install(rules);
+        note!(self.journal, "rules {} are version {version}", self.rules);
+    }
+
+    /// Expiry, when nothing can be due yet: it must take nothing.
+    pub(super) fn expire(&mut self) {
+        self.machine.objects.next_attempt();
+        let now = self.machine.clock.now_unix_nano();
+        let process = self.process.as_mut().unwrap();
+        let ages = process.rulebook.current().retention().clone();
+        let outcome = self.runtime.block_on(process.store.expire(&ages, now));
+        let kind = outcome.as_ref().map(|expired| expired.files).map_err(tracewell::store::StoreError::kind);
+        note!(self.journal, "expiry: {kind:?}");
+    }
+}
