@@ -10,22 +10,30 @@ use twox_hash::XxHash3_64;
 
 const KEPT: usize = 80;
 
-#[derive(Default)]
 struct Inner {
+    kept: usize,
     hash: u64,
     events: u64,
     last: VecDeque<String>,
 }
 
 /// The journal; clones are the same one.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Journal(Arc<Mutex<Inner>>);
+
+impl Default for Journal {
+    /// `CRASH_EVENTS` says how many events it keeps.
+    fn default() -> Self {
+        let kept = std::env::var("CRASH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(KEPT);
+        Self(Arc::new(Mutex::new(Inner { kept, hash: 0, events: 0, last: VecDeque::new() })))
+    }
+}
 
 impl Journal {
     /// Something happened, and would happen again in just this order.
     pub fn note(&self, event: fmt::Arguments<'_>) {
         let mut inner = self.0.lock();
-        let mut text = if inner.last.len() < KEPT { String::new() } else { inner.last.pop_front().unwrap() };
+        let mut text = if inner.last.len() < inner.kept { String::new() } else { inner.last.pop_front().unwrap() };
         text.clear();
         let _ = text.write_fmt(event);
         inner.events += 1;

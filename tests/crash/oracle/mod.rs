@@ -228,7 +228,7 @@ impl Oracle {
         hurt
     }
 
-    /// Every durable record that `damage` has touched, also those that this life has in memory: for the end.
+    /// The disk has changed bytes while a life goes on.
     pub fn suffers(&mut self, damage: &[(PathBuf, Range<u64>)]) {
         let hurt = self.hurt(&BTreeMap::new(), damage);
         for position in hurt {

@@ -36,6 +36,7 @@ impl World {
             }
         }
         self.process = None;
+        self.oracle.suffers(&self.machine.disk.damage());
         self.machine.objects.revive();
         if power {
             self.machine.disk.cut_power();

@@ -21,15 +21,13 @@ impl World {
         self.store_all()?;
         self.release_all()?;
 
-        // What this life had in memory is not enough: the last start sees what is on the disk.
-        let damage = self.machine.disk.damage();
-        self.oracle.suffers(&damage);
         let reader = self.reader();
         let oldest = self.process().stats().oldest;
         self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, oldest, true))?;
         let traces = self.load.traces.len();
         let some = (0..LOOKED_UP.min(traces)).map(|_| self.dice.below(traces)).collect::<Vec<_>>();
         self.runtime.block_on(self.oracle.checks_traces(&self.load, &reader, some.into_iter()))?;
+        // What this life had in memory is not enough: the last start sees what is on the disk.
         self.crash()?;
         let reader = self.reader();
         self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, oldest, true))

@@ -11,6 +11,7 @@ impl World {
         let is_rotten = self.perils.rot;
         if is_rotten && self.dice.chance(0.3) {
             disk.flip_a_bit();
+            self.oracle.suffers(&disk.damage());
         }
         let used = disk.used_bytes();
         let weather = match self.dice.below(8) {
