@@ -5,6 +5,7 @@
 
 mod clock;
 mod dice;
+mod directed;
 mod disk;
 mod journal;
 mod load;

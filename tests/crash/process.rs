@@ -11,7 +11,7 @@ use tracewell::app::ingest::Pipeline;
 use tracewell::app::start::{data_id, replay_into};
 use tracewell::app::storing::Storing;
 use tracewell::enrich::{EnrichConfig, Enricher};
-use tracewell::log::{LogConfig, LogReader, LogStats, LogWriter, Opened, Record, Recorder};
+use tracewell::log::{LogConfig, LogStats, LogWriter, Opened, Record, Recorder};
 use tracewell::runtime::{Clock, Disk};
 use tracewell::sample::{Batch, BatchPolicy, Rulebook, Sampler, SamplerConfig, parse_rules};
 use tracewell::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
@@ -80,7 +80,6 @@ pub struct Machine {
 pub struct Process {
     pub writer: LogWriter<Attachment>,
     pub log: Log,
-    pub records: LogReader,
     pub decider: Decider,
     pub events: mpsc::Sender<Event>,
     pub inbox: mpsc::Receiver<Event>,
@@ -91,7 +90,6 @@ pub struct Process {
     pub batches: mpsc::UnboundedReceiver<Arc<Batch>>,
     /// The batch that is being written, and since when.
     pub batch: Option<(Arc<Batch>, Duration)>,
-    pub gauges: SharedGauges,
 }
 
 impl Process {
@@ -150,16 +148,15 @@ impl Process {
         let storing = Storing {
             store: store.clone(),
             reader,
-            records: records.clone(),
+            records,
             clock,
             random: Arc::new(Dice::new(0, "backoff")),
             events: events.clone(),
-            gauges: gauges.clone(),
+            gauges,
         };
         Ok(Self {
             writer,
             log,
-            records,
             decider,
             events,
             inbox,
@@ -169,7 +166,6 @@ impl Process {
             storing,
             batches,
             batch: None,
-            gauges,
         })
     }
 

@@ -80,6 +80,8 @@ struct State {
     durable_names: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
     inodes: Vec<Inode>,
+    /// The bases of all segments of the log that ever were, and whether they were removed.
+    segments: BTreeMap<u64, bool>,
     weather: Weather,
     /// The machine dies at the operation after so many.
     dies_in: Option<u64>,
@@ -151,6 +153,11 @@ impl State {
             Change::Unlink(path) => Change::Unlink(path.clone()),
             Change::Rename(from, to) => Change::Rename(from.clone(), to.clone()),
         };
+        match &change {
+            Change::Link(path, _) => drop(base_of(path).map(|base| self.segments.insert(base, false))),
+            Change::Unlink(path) => drop(base_of(path).map(|base| self.segments.insert(base, true))),
+            Change::Rename(..) => {}
+        }
         copy.apply(&mut self.names);
         self.changes.push(change);
         self.alive()
@@ -166,6 +173,11 @@ fn outcome(fate: Fate, fails: bool) -> &'static str {
     }
 }
 
+/// The base position in the name of a segment of the log.
+pub fn base_of(path: &Path) -> Option<u64> {
+    name_of(path).strip_suffix(".seg")?.parse().ok()
+}
+
 fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or("?")
 }
@@ -177,6 +189,7 @@ impl SimDisk {
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
             inodes: Vec::new(),
+            segments: BTreeMap::new(),
             weather: CALM,
             dies_in: None,
             dead: false,
@@ -267,25 +280,15 @@ impl SimDisk {
         true
     }
 
-    /// Changes bytes of a file, as no program did.
-    pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.state();
-        let inode = state.names[path];
-        let inode = &mut state.inodes[inode];
-        change(&mut inode.cache);
-        inode.platter.clone_from(&inode.cache);
-        inode.dirty.clear();
+    /// Whether the segment of the log that held this position was removed, be that durable or not.
+    pub fn has_removed(&self, position: u64) -> bool {
+        let state = self.state();
+        state.segments.range(..=position).next_back().is_some_and(|(_, removed)| *removed)
     }
 
     /// Where bytes are not what was written: the file, and which.
     pub fn damage(&self) -> Vec<(PathBuf, Range<u64>)> {
         self.state().damage.clone()
-    }
-
-    /// The files that end in `suffix`, in order.
-    pub fn files(&self, suffix: &str) -> Vec<PathBuf> {
-        let state = self.state();
-        state.names.keys().filter(|path| name_of(path).ends_with(suffix)).cloned().collect()
     }
 }
 

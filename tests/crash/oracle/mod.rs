@@ -6,14 +6,16 @@ mod verdicts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracewell::app::events::Attachment;
 use tracewell::log::{Committed, Position, Record, RecordKind};
 use tracewell::runtime::RequestId;
 use tracewell::sample::records::{decode_done, decode_flush, decode_verdicts};
 
+use crate::disk::base_of;
 use crate::load::{Facts, Load, Request, TraceNumber};
+pub use table::span_ids;
 pub use verdicts::Mark;
 use verdicts::{Given, Observed};
 
@@ -68,11 +70,6 @@ pub struct Totals {
     pub decided_anew: u64,
     pub damaged_records: u64,
     pub rows: u64,
-}
-
-/// The base position in a segment's name.
-fn base_of(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
 }
 
 impl Oracle {
@@ -172,13 +169,13 @@ impl Oracle {
         })
     }
 
-    /// A life has read these records in its log, whose first position is `oldest`. Everything that was durable is among
-    /// them, or was released, or was damaged by the disk itself.
+    /// A life has read these records in its log. Everything that was durable is among them, or was released (its file was
+    /// removed), or was damaged by the disk itself.
     pub fn restarts(
         &mut self,
         load: &Load,
         records: &[Record],
-        oldest: Position,
+        released: impl Fn(Position) -> bool,
         damage: &[(PathBuf, Range<u64>)],
     ) -> Result<(), Breach> {
         self.forgets();
@@ -193,11 +190,9 @@ impl Oracle {
             match here.get(position) {
                 Some(read) if read == content => {}
                 Some(read) => return Err(format!("at {position} was {content:?}, now {read:?}")),
-                None if *position < oldest => {}
+                None if released(*position) => {}
                 None if hurt.contains(position) => self.damages(*position, content),
-                None => {
-                    return Err(format!("the durable record at {position} is gone: {content:?}, oldest {oldest}"));
-                }
+                None => return Err(format!("the durable record at {position} is gone: {content:?}")),
             }
         }
         self.durable = here;

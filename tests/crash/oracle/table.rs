@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt;
-use tracewell::log::Position;
 use tracewell::runtime::Tenant;
-use tracewell::store::{Projection, Reader, ScanRequest};
+use tracewell::store::{Projection, Reader, ScanRequest, SpanRows, StoreError};
 use tracewell::wire::{SpanId, TraceId};
 
 use super::{Breach, Oracle};
@@ -14,22 +13,29 @@ use crate::load::{Load, TraceNumber};
 /// A span's identity, and how many rows have it.
 type Rows = HashMap<(TraceNumber, SpanId, i32), u64>;
 
+/// Reads all rows of a tenant.
+pub async fn span_ids(reader: &Reader, tenant: &Tenant) -> Result<Vec<(TraceId, SpanId, i32)>, Breach> {
+    let request = ScanRequest {
+        start_unix_nano: 0..u64::MAX,
+        projection: Projection::Columns(Vec::new()),
+        hints: Vec::new(),
+    };
+    let unreadable = |error: StoreError| format!("the table cannot be read: {error}");
+    let scan = reader.scan(tenant, request).await.map_err(unreadable)?;
+    let batches: Vec<_> = scan.try_collect().await.map_err(unreadable)?;
+    let of_batch = |batch: &SpanRows| {
+        let row = |row| (batch.trace_id(row), batch.span_id(row), batch.kind(row));
+        (0..batch.len()).map(row).collect::<Vec<_>>()
+    };
+    Ok(batches.iter().flat_map(of_batch).collect())
+}
+
 /// Reads all rows of all tenants.
 async fn rows(load: &Load, reader: &Reader) -> Result<Rows, Breach> {
     let mut found = Rows::new();
     for tenant in load.tenants() {
-        let request = ScanRequest {
-            start_unix_nano: 0..u64::MAX,
-            projection: Projection::Columns(Vec::new()),
-            hints: Vec::new(),
-        };
-        let scan = reader.scan(tenant, request).await.map_err(|e| format!("the table cannot be read: {e}"))?;
-        let batches: Vec<_> = scan.try_collect().await.map_err(|e| format!("the table cannot be read: {e}"))?;
-        for batch in &batches {
-            for row in 0..batch.len() {
-                let trace = known(load, tenant, batch.trace_id(row))?;
-                *found.entry((trace, batch.span_id(row), batch.kind(row))).or_default() += 1;
-            }
+        for (trace_id, span_id, kind) in span_ids(reader, tenant).await? {
+            *found.entry((known(load, tenant, trace_id)?, span_id, kind)).or_default() += 1;
         }
     }
     Ok(found)
@@ -40,19 +46,18 @@ fn known(load: &Load, tenant: &Tenant, id: TraceId) -> Result<TraceNumber, Breac
 }
 
 impl Oracle {
-    /// Compares the table with what it must hold: at the end everything that is kept, before that what the log has let go
-    /// of (`oldest` is the first position it still has).
+    /// Compares the table with what it must hold: at the end everything that is kept, before that, right after a start,
+    /// what the log has let go of.
     pub async fn checks_table(
         &mut self,
         load: &Load,
         reader: &Reader,
-        oldest: Position,
         is_end: bool,
     ) -> Result<(), Breach> {
         let mut rows = rows(load, reader).await?;
         self.totals.rows = rows.len() as u64;
         for sent in &self.sent {
-            let in_log = sent.places.iter().any(|place| *place >= oldest);
+            let in_log = sent.places.iter().any(|place| self.durable.contains_key(place));
             let hurt = !sent.places.is_empty() && sent.places.iter().all(|place| self.damaged.contains(place));
             for part in &sent.request.parts {
                 let must = sent.acknowledged && !hurt && (is_end || !in_log);

@@ -21,13 +21,13 @@ const DRAIN_STEPS: usize = 40;
 
 impl World {
     /// The process dies, or the whole machine; and starts again.
-    pub(super) fn crash(&mut self) -> Result<(), Breach> {
-        self.die();
+    pub fn crash(&mut self) -> Result<(), Breach> {
+        self.die(self.dice.chance(0.7));
         self.restart()
     }
 
-    fn die(&mut self) {
-        let power = self.dice.chance(0.7);
+    /// The process dies, and with `power` all that was not synced.
+    pub fn die(&mut self, power: bool) {
         note!(self.journal, "crash, power cut: {power}");
         // Who waits for an answer gets none.
         for waiting in std::mem::take(&mut self.waiting) {
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Starts until it has started.
-    pub(super) fn restart(&mut self) -> Result<(), Breach> {
+    pub fn restart(&mut self) -> Result<(), Breach> {
         for failed in 0.. {
             if failed == FAILED_STARTS {
                 self.calm_down();
@@ -65,17 +65,17 @@ impl World {
             if self.start()? {
                 break;
             }
-            self.die();
+            self.die(self.dice.chance(0.7));
         }
         let reader = self.reader();
         if self.dice.chance(0.3) {
-            let oldest = self.process().stats().oldest;
-            let checked = self.oracle.checks_table(&self.load, &reader, oldest, false);
+            let checked = self.oracle.checks_table(&self.load, &reader, false);
             self.runtime.block_on(checked)?;
         }
         Ok(())
     }
 
+    /// Starts once; `false` if that failed, as it may in bad weather.
     fn start(&mut self) -> Result<bool, Breach> {
         self.lives += 1;
         (self.turned, self.refused) = (None, Vec::new());
@@ -106,7 +106,8 @@ impl World {
             self.lives, seen.len(), stats.damaged, stats.torn_bytes, stats.oldest, stats.durable
         );
         self.process = Some(process);
-        self.oracle.restarts(&self.load, &seen, stats.oldest, &self.machine.disk.damage())?;
+        let disk = &self.machine.disk;
+        self.oracle.restarts(&self.load, &seen, |position| disk.has_removed(position.0), &disk.damage())?;
         if self.machine.disk.is_dead() {
             return Ok(false);
         }
@@ -114,14 +115,14 @@ impl World {
     }
 
     /// The objects as they are, whatever the weather.
-    pub(super) fn reader(&self) -> Reader {
+    pub fn reader(&self) -> Reader {
         let location = Location::custom(self.machine.objects.contents(), STORE).unwrap();
         let config = ReaderConfig { refresh_after: Duration::ZERO, ..ReaderConfig::default() };
         Reader::new(location, Arc::new(self.machine.clock.clone()) as Arc<dyn Clock>, config)
     }
 
     /// SIGTERM: what is in flight is answered, what is kept is stored as far as that goes, and the log is closed.
-    pub(super) fn drain(&mut self) -> Result<(), Breach> {
+    pub fn drain(&mut self) -> Result<(), Breach> {
         note!(self.journal, "drain");
         let (done, mut flushed) = oneshot::channel();
         let mut done = Some(done);

@@ -43,6 +43,11 @@ pub struct Perils {
     pub crashes: usize,
 }
 
+impl Perils {
+    /// Nothing goes wrong by itself.
+    pub const NONE: Self = Self { rot: false, storms: false, store: 0.0, crashes: 0 };
+}
+
 pub struct World {
     pub dice: Dice,
     pub journal: Journal,
@@ -52,9 +57,11 @@ pub struct World {
     pub load: Load,
     pub oracle: Oracle,
     pub process: Option<Process>,
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
     rules: usize,
     waiting: Vec<Waiting>,
+    /// Answers that senders were given: yes, and no.
+    pub answers: (u64, u64),
     /// Requests that were not acknowledged, to be sent again.
     again: VecDeque<usize>,
     /// When the first turn since the log last wrote took place: verdicts that it writes next were not made before.
@@ -90,6 +97,7 @@ impl World {
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
             rules: 0,
             waiting: Vec::new(),
+            answers: (0, 0),
             again: VecDeque::new(),
             turned: None,
             refused: Vec::new(),
@@ -144,7 +152,7 @@ impl World {
         })
     }
 
-    fn process(&mut self) -> &mut Process {
+    pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("a step begins with a daemon that runs")
     }
 }

@@ -12,25 +12,32 @@ const ROUNDS: usize = 400;
 const LOOKED_UP: usize = 12;
 
 impl World {
-    pub(super) fn rest(&mut self) -> Result<(), Breach> {
-        note!(self.journal, "faults end");
-        self.calm_down();
-        self.machine.disk.revive();
-        self.machine.objects.revive();
-        self.answer_all()?;
-        self.store_all()?;
-        self.release_all()?;
+    pub fn rest(&mut self) -> Result<(), Breach> {
+        self.idle()?;
 
         let reader = self.reader();
-        let oldest = self.process().stats().oldest;
-        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, oldest, true))?;
+        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, true))?;
         let traces = self.load.traces.len();
         let some = (0..LOOKED_UP.min(traces)).map(|_| self.dice.below(traces)).collect::<Vec<_>>();
         self.runtime.block_on(self.oracle.checks_traces(&self.load, &reader, some.into_iter()))?;
         // What this life had in memory is not enough: the last start sees what is on the disk.
         self.crash()?;
         let reader = self.reader();
-        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, oldest, true))
+        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, true))
+    }
+
+    /// Nobody sends for a while: the log runs empty, and forgets all it knew.
+    pub fn idle(&mut self) -> Result<(), Breach> {
+        if self.machine.disk.is_dead() || self.machine.objects.is_dead() {
+            return Ok(());
+        }
+        note!(self.journal, "nobody sends");
+        self.calm_down();
+        self.machine.disk.revive();
+        self.machine.objects.revive();
+        self.answer_all()?;
+        self.store_all()?;
+        self.release_all()
     }
 
     fn round(&mut self) -> Result<(), Breach> {

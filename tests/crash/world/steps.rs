@@ -19,7 +19,10 @@ use crate::oracle::{Breach, Mark};
 const WAITING_MAX: usize = 12;
 
 impl World {
-    pub(super) fn step(&mut self) -> Result<(), Breach> {
+    pub fn step(&mut self) -> Result<(), Breach> {
+        if self.dice.below(1000) < self.perils.crashes {
+            return self.crash();
+        }
         match self.dice.below(1000) {
             0..300 => self.send(),
             300..500 => self.write_log()?,
@@ -33,15 +36,15 @@ impl World {
             983 => self.expire(),
             984..990 => self.change_weather(),
             990..994 => self.doom(),
-            n if n >= 1000 - self.perils.crashes.min(5) => self.crash()?,
             994 => self.drain()?,
+            995 => self.idle()?,
             _ => self.turn(),
         }
         self.settle()
     }
 
     /// Hears what senders are told, and buries the machine if it died meanwhile.
-    pub(super) fn settle(&mut self) -> Result<(), Breach> {
+    pub fn settle(&mut self) -> Result<(), Breach> {
         self.poll()?;
         if self.machine.disk.is_dead() || self.machine.objects.is_dead() {
             self.crash()?;
@@ -49,7 +52,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         note!(self.journal, "{time:?} pass");
         self.machine.clock.advance(time);
     }
@@ -64,18 +67,22 @@ impl World {
         if self.waiting.len() >= WAITING_MAX {
             return;
         }
-        let sent = match self.again.pop_front() {
-            Some(sent) if self.dice.chance(0.5) => sent,
+        match self.again.pop_front() {
+            Some(sent) if self.dice.chance(0.5) => self.try_sending(sent),
             other => {
                 self.again.extend(other);
-                let request = self.load.next_request(self.machine.clock.now_unix_nano());
-                self.oracle.sends(request)
+                self.send_new();
             }
-        };
+        }
+    }
+
+    pub fn send_new(&mut self) {
+        let request = self.load.next_request(self.machine.clock.now_unix_nano());
+        let sent = self.oracle.sends(request);
         self.try_sending(sent);
     }
 
-    pub(super) fn try_sending(&mut self, sent: usize) {
+    pub fn try_sending(&mut self, sent: usize) {
         let request_id = self.oracle.tries(sent);
         let request = &self.oracle.sent[sent].request;
         let (tenant, body) = (request.tenant.clone(), request.body.clone());
@@ -88,7 +95,7 @@ impl World {
     }
 
     /// Lets every request go on as far as it can.
-    pub(super) fn poll(&mut self) -> Result<(), Breach> {
+    pub fn poll(&mut self) -> Result<(), Breach> {
         let waker = noop_waker();
         let mut context = Context::from_waker(&waker);
         for mut waiting in std::mem::take(&mut self.waiting) {
@@ -98,6 +105,9 @@ impl World {
                     note!(self.journal, "request {} is answered: {}", waiting.sent, answer.is_ok());
                     if answer.is_ok() {
                         self.oracle.acknowledges(waiting.sent)?;
+                        self.answers.0 += 1;
+                    } else {
+                        self.answers.1 += 1;
                     }
                     // The answer may get lost on its way; some senders give up.
                     if self.dice.chance(if answer.is_ok() { 0.05 } else { 0.7 }) {
@@ -110,7 +120,7 @@ impl World {
     }
 
     /// A group commit.
-    pub(super) fn write_log(&mut self) -> Result<(), Breach> {
+    pub fn write_log(&mut self) -> Result<(), Breach> {
         let process = self.process.as_mut().unwrap();
         if process.events.capacity() < 2 {
             return Ok(());
@@ -147,7 +157,7 @@ impl World {
     }
 
     /// The sampler's loop takes some of its events.
-    pub(super) fn hear(&mut self) {
+    pub fn hear(&mut self) {
         for _ in 0..=self.dice.below(4) {
             if !self.hear_one() {
                 return;
@@ -155,7 +165,7 @@ impl World {
         }
     }
 
-    pub(super) fn hear_one(&mut self) -> bool {
+    pub fn hear_one(&mut self) -> bool {
         let process = self.process.as_mut().unwrap();
         let Ok(event) = process.inbox.try_recv() else { return false };
         if let Event::Committed(records) = &event {
@@ -165,7 +175,7 @@ impl World {
         true
     }
 
-    pub(super) fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.turned.get_or_insert(self.oracle.mark());
         self.process().decider.turn();
         let stats = self.process().decider.sampler.stats();
@@ -177,7 +187,7 @@ impl World {
     }
 
     /// The store's loop tries once to write its batch.
-    pub(super) fn store_batch(&mut self) {
+    pub fn store_batch(&mut self) {
         let now = self.machine.clock.monotonic();
         let process = self.process.as_mut().unwrap();
         if process.batch.is_none() {
@@ -204,7 +214,7 @@ impl World {
     }
 
     /// Expiry, when nothing can be due yet: it must take nothing.
-    pub(super) fn expire(&mut self) {
+    pub fn expire(&mut self) {
         self.machine.objects.next_attempt();
         let now = self.machine.clock.now_unix_nano();
         let process = self.process.as_mut().unwrap();

@@ -6,7 +6,7 @@ use crate::journal::note;
 
 impl World {
     /// Often back to fair weather: a storm that lasts teaches nothing new.
-    pub(super) fn change_weather(&mut self) {
+    pub fn change_weather(&mut self) {
         let disk = &self.machine.disk;
         let is_rotten = self.perils.rot;
         if is_rotten && self.dice.chance(0.3) {
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// The machine will die in the middle of something.
-    pub(super) fn doom(&mut self) {
+    pub fn doom(&mut self) {
         let store = self.dice.chance(0.4);
         let operations = self.dice.between(0..=if store { 6 } else { 12 });
         note!(self.journal, "doom in {operations}, store: {store}");
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    pub(super) fn calm_down(&mut self) {
+    pub fn calm_down(&mut self) {
         self.machine.disk.set_weather(CALM);
         self.machine.objects.set_failing(0.0);
     }
