@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::log::{LogReader, ReadError, RecorderIndex};
 use crate::runtime::{CpuPool, Panicked, Tenant};
-use crate::sample::{Places, Rescued, Rulebook, Verdict};
 use crate::sample::services::add_services;
+use crate::sample::{Places, Rescued, Rulebook, Verdict};
 use crate::wire::TraceId;
 
 /// A trace that has more spans than this is found in part: what is kept at once must fit into a batch. Bytes on the wire.

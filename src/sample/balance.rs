@@ -155,24 +155,47 @@ impl Open<'_> {
         });
     }
 
-    /// A batch is in the table. What was to be in it and is not was lost.
+    /// A batch is in the table: rows and duplicates by tenant and service, beside what was to be in it. Only what a tenant
+    /// lacks in all was lost: what seems to lack of one service may have been counted with others.
     pub(super) fn stored(
         &mut self,
         expected: &BTreeMap<(u16, u16), u64>,
         stored: &BTreeMap<(u16, u16), (u64, u64)>,
     ) {
-        for place in expected.keys().chain(stored.keys().filter(|place| !expected.contains_key(place))) {
+        let mut found: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+        for ((tenant, _), spans) in expected {
+            found.entry(*tenant).or_default().0 += spans;
+        }
+        for ((tenant, _), (rows, duplicates)) in stored {
+            found.entry(*tenant).or_default().1 += rows + duplicates;
+        }
+        let mut lost: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut excess: BTreeMap<u16, u64> = BTreeMap::new();
+        for (tenant, (expected, found)) in found {
+            lost.insert(tenant, expected.saturating_sub(found));
+            excess.insert(tenant, found.saturating_sub(expected));
+        }
+        for (place, expected) in expected {
             let account = self.0.entry(*place).or_default();
             let (rows, duplicates) = stored.get(place).copied().unwrap_or((0, 0));
-            account.stored += rows;
+            let duplicates = duplicates.min(*expected);
+            let damaged = take(&mut lost, place.0, expected.saturating_sub(rows + duplicates));
+            account.damaged += damaged;
             account.duplicates += duplicates;
-            let (found, expected) = (rows + duplicates, expected.get(place).copied().unwrap_or(0));
-            account.damaged += expected.saturating_sub(found);
+            account.stored += expected - duplicates - damaged;
+        }
+        for (place, (rows, duplicates)) in stored {
+            let beyond = (rows + duplicates).saturating_sub(expected.get(place).copied().unwrap_or(0));
+            let more = take(&mut excess, place.0, beyond);
+            if more == 0 {
+                continue;
+            }
             // Spans thought lost with a damaged part of the log, or received in one.
-            let excess = found.saturating_sub(expected);
-            let not_lost = excess.min(account.damaged);
+            let account = self.0.entry(*place).or_default();
+            account.stored += more;
+            let not_lost = more.min(account.damaged);
             account.damaged -= not_lost;
-            account.received += excess - not_lost;
+            account.received += more - not_lost;
         }
     }
 
@@ -181,6 +204,14 @@ impl Open<'_> {
             change(self.0.entry((tenant, one.service)).or_default(), one.spans.into());
         }
     }
+}
+
+/// Takes up to so much of what there is for a tenant.
+fn take(left: &mut BTreeMap<u16, u64>, tenant: u16, wanted: u64) -> u64 {
+    let Some(left) = left.get_mut(&tenant) else { return 0 };
+    let taken = wanted.min(*left);
+    *left -= taken;
+    taken
 }
 
 /// One account, by name.

@@ -74,8 +74,8 @@ pub struct Written {
     /// Tables that had the batch already.
     pub already: u64,
     /// The batch's spans by tenant and service, whether they came into the table now or before: the same for a batch that
-    /// is written again. Sorted; at most 1 000 services a tenant, what is beyond counts as `(other)`. A resource without a
-    /// name counts as `(none)`, and a span that is in the table already and has left the log as `(unknown)`.
+    /// is written again. Sorted; at most 1 000 services a tenant, what is beyond counts as `(others)`. A resource without a
+    /// name counts as `unknown_service`, and a span that is in the table already and has left the log as `(unknown)`.
     pub services: Vec<WrittenService>,
     /// The batch's spans that are lost, by tenant, where there are any: their records cannot be read, or they were left out.
     pub lost: Vec<LostSpans>,

@@ -33,7 +33,8 @@ impl Journal {
     /// Something happened, and would happen again in just this order.
     pub fn note(&self, event: fmt::Arguments<'_>) {
         let mut inner = self.0.lock();
-        let mut text = if inner.last.len() < inner.kept { String::new() } else { inner.last.pop_front().unwrap() };
+        let mut text =
+            if inner.last.len() < inner.kept { String::new() } else { inner.last.pop_front().unwrap() };
         text.clear();
         let _ = text.write_fmt(event);
         inner.events += 1;

@@ -203,7 +203,8 @@ impl Load {
 
     fn part(&mut self, trace: TraceNumber) -> Part {
         let info = &mut self.traces[trace];
-        let takes = if self.dice.chance(0.4) { info.rest.len() } else { self.dice.below(info.rest.len()) + 1 };
+        let takes =
+            if self.dice.chance(0.4) { info.rest.len() } else { self.dice.below(info.rest.len()) + 1 };
         let spans: Vec<Span> = info.rest.drain(..takes).collect();
         if info.rest.is_empty() {
             self.open.retain(|open| *open != trace);

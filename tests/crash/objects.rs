@@ -203,7 +203,11 @@ impl SimObjects {
             return Err(failed("503 Service Unavailable: SlowDown"));
         }
         self.inner.delete(&path).await?;
-        if fault == Fault::LostAnswer || fate.is_some() { Err(failed("operation timed out")) } else { Ok(path) }
+        if fault == Fault::LostAnswer || fate.is_some() {
+            Err(failed("operation timed out"))
+        } else {
+            Ok(path)
+        }
     }
 
     /// The time of the simulation, in place of the machine's.

@@ -21,8 +21,9 @@ fn notes(traces: usize) -> Notes {
         has_root: true,
         randomness: None,
         matches: smallvec::SmallVec::new(),
+        services: Default::default(),
     };
-    Notes { traces: vec![note; traces], spans: traces as u32 }
+    Notes { traces: vec![note; traces], spans: traces as u32, rules_version: 1 }
 }
 
 #[tokio::test(start_paused = true)]

@@ -207,7 +207,12 @@ impl World {
 
     /// Puts a request into the log that only the recorder knows of.
     pub fn record(&self, tenant: &Tenant, request: &ExportTraceServiceRequest) -> Position {
-        let meta = SpansMeta { tenant: tenant.clone(), request_id: RequestId(1), received_unix_nano: NOW, rules_version: 1 };
+        let meta = SpansMeta {
+            tenant: tenant.clone(),
+            request_id: RequestId(1),
+            received_unix_nano: NOW,
+            rules_version: 1,
+        };
         let mut log = self.log.0.lock();
         log.records.push(Arc::new(SpansRecord { meta, body: request.encode_to_vec().into() }));
         Position(log.records.len() as u64 - 1)

@@ -306,7 +306,9 @@ impl Sampler {
     fn forget_due(&mut self) {
         if self.due.len() > 2 * self.entries.len() + DECISIONS_MAX {
             let entries = &self.entries;
-            let holds = |due: &Due, slot: &u32| entries.at(*slot).is_some_and(|(_, e)| e.due == *due && !e.is_decided);
+            let holds = |due: &Due, slot: &u32| {
+                entries.at(*slot).is_some_and(|(_, e)| e.due == *due && !e.is_decided)
+            };
             self.due.retain(|Reverse((due, slot))| holds(due, slot));
         }
     }

@@ -79,7 +79,7 @@ async fn spans_are_counted_by_service_the_same_each_time() {
     }
     records.0.remove(&Position(3));
     let written = fixture.store("a").write(&batch, &records).await.unwrap();
-    assert_eq!(written.services, [service("(none)", 20, 0), service("shop", 60, 20)]);
+    assert_eq!(written.services, [service("shop", 60, 20), service("unknown_service", 20, 0)]);
     assert_eq!(written.lost, [LostSpans { tenant: Tenant::default(), spans: 12 }]);
     // After a crash half-way.
     std::fs::remove_dir_all(fixture.folder.path().join("default/traces")).unwrap();
@@ -107,7 +107,7 @@ async fn services_beyond_a_thousand_count_as_one() {
     let records = MapRecords::of(&requests);
     let written = fixture.store("a").write(&batch(&records, 4), &records).await.unwrap();
     assert_eq!(written.services.len(), 1_001);
-    assert_eq!(written.services[0], service("(other)", 40, 0));
+    assert_eq!(written.services[0], service("(others)", 40, 0));
     assert_eq!(written.services[1_000], service("service-0999", 4, 0));
     assert_eq!(written.lost, []);
 }

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use super::gather::Gathered;
 use crate::log::Position;
 use crate::sample::KeptTrace;
+use crate::sample::services::{OTHER_SERVICES, UNKNOWN_SERVICE};
 
-/// Services that are named in a batch; the spans of the smaller ones beyond are counted together.
+/// Services that are named in a batch; the spans of the smaller ones beyond count as [`OTHER_SERVICES`].
 const SERVICES_MAX: usize = 1_000;
-/// Stands for the services beyond [`SERVICES_MAX`].
-const OTHER_SERVICES: &str = "(other)";
-/// Stands for a resource without `service.name`.
-const NO_SERVICE: &str = "(none)";
 /// Stands for spans that are in the table, but in the log no longer.
-const UNKNOWN_SERVICE: &str = "(unknown)";
+const NOT_READ: &str = "(unknown)";
 
 /// Spans of one service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl Tally {
         let mut stored = vec![0; gathered.resources.len()];
         gathered.order.iter().for_each(|at| stored[gathered.span(*at).resource as usize] += 1);
         for (at, resource) in gathered.resources.iter().enumerate() {
-            let name = resource.service_name().unwrap_or(NO_SERVICE);
+            let name = resource.service_name().unwrap_or(UNKNOWN_SERVICE);
             tally.add(name.into(), Counts { stored: stored[at], duplicates: gathered.duplicates[at] });
         }
         for (at, trace) in gathered.traces.iter().enumerate() {
@@ -79,7 +76,7 @@ impl Tally {
     pub(in crate::store) fn was_stored(&mut self) {
         let gone = std::mem::take(&mut self.gone);
         if gone > 0 {
-            self.add(UNKNOWN_SERVICE.into(), Counts { stored: gone, duplicates: 0 });
+            self.add(NOT_READ.into(), Counts { stored: gone, duplicates: 0 });
         }
     }
 

@@ -77,7 +77,10 @@ fn row_07_misdirected_or_stale_write_is_detected() -> Result<(), Breach> {
         world.restart()?;
         let stats = world.process().stats();
         let lost = 18 - stats.replayed;
-        assert!(lost == 0 || stats.damaged + stats.torn_bytes > 0, "{lost} records are gone, and nobody says so");
+        assert!(
+            lost == 0 || stats.damaged + stats.torn_bytes > 0,
+            "{lost} records are gone, and nobody says so"
+        );
         detected += u64::from(lost > 0);
         world.rest()?;
     }

@@ -131,7 +131,10 @@ fn row_13_a_time_out_after_the_commit_writes_nothing_twice() -> Result<(), Breac
             for _ in 0..4 {
                 world.store_batch();
             }
-            assert!(world.process().batch.is_none(), "{fault:?} of {object} keeps the batch from being stored");
+            assert!(
+                world.process().batch.is_none(),
+                "{fault:?} of {object} keeps the batch from being stored"
+            );
             world.rest()?;
         }
     }

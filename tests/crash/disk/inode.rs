@@ -71,7 +71,8 @@ impl Inode {
             } else if evicts {
                 // The page is read again when somebody looks: the write never was.
                 let range = self.range(sector);
-                let old: Vec<u8> = range.clone().map(|at| self.platter.get(at).copied().unwrap_or(0)).collect();
+                let old: Vec<u8> =
+                    range.clone().map(|at| self.platter.get(at).copied().unwrap_or(0)).collect();
                 self.cache[range].copy_from_slice(&old);
             }
         }

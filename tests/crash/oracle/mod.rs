@@ -106,7 +106,9 @@ impl Oracle {
     ) -> Result<(), Breach> {
         for record in records {
             let content = match &record.attachment {
-                Attachment::Spans { request_id, .. } => Content::Spans(self.place(*request_id, record.position)?),
+                Attachment::Spans { request_id, .. } => {
+                    Content::Spans(self.place(*request_id, record.position)?)
+                }
                 Attachment::Verdicts(decided) => {
                     let given = self.given(load, decided)?;
                     let mark = mark(&record.attachment);
@@ -141,7 +143,8 @@ impl Oracle {
     }
 
     fn read(&mut self, load: &Load, record: &Record) -> Result<Content, Breach> {
-        let malformed = |_| format!("the record at {} has a good checksum and no good content", record.position);
+        let malformed =
+            |_| format!("the record at {} has a good checksum and no good content", record.position);
         Ok(match record.kind {
             RecordKind::Spans => {
                 let meta = record.spans_meta().map_err(|e| e.to_string())?;

@@ -48,17 +48,13 @@ fn known(load: &Load, tenant: &Tenant, id: TraceId) -> Result<TraceNumber, Breac
 impl Oracle {
     /// Compares the table with what it must hold: at the end everything that is kept, before that, right after a start,
     /// what the log has let go of.
-    pub async fn checks_table(
-        &mut self,
-        load: &Load,
-        reader: &Reader,
-        is_end: bool,
-    ) -> Result<(), Breach> {
+    pub async fn checks_table(&mut self, load: &Load, reader: &Reader, is_end: bool) -> Result<(), Breach> {
         let mut rows = rows(load, reader).await?;
         self.totals.rows = rows.len() as u64;
         for sent in &self.sent {
             let in_log = sent.places.iter().any(|place| self.durable.contains_key(place));
-            let hurt = !sent.places.is_empty() && sent.places.iter().all(|place| self.damaged.contains(place));
+            let hurt =
+                !sent.places.is_empty() && sent.places.iter().all(|place| self.damaged.contains(place));
             for part in &sent.request.parts {
                 let must = sent.acknowledged && !hurt && (is_end || !in_log);
                 if must && !self.was_decided(part.trace) {
@@ -81,7 +77,9 @@ impl Oracle {
             }
         }
         match rows.into_keys().next() {
-            Some((trace, span, _)) => Err(format!("the table has span {span} of trace {trace}, which nobody sent")),
+            Some((trace, span, _)) => {
+                Err(format!("the table has span {span} of trace {trace}, which nobody sent"))
+            }
             None => Ok(()),
         }
     }

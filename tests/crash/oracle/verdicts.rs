@@ -32,9 +32,16 @@ impl Given {
 }
 
 impl Oracle {
-    pub(super) fn given(&self, load: &Load, decided: &[Decided]) -> Result<Vec<(TraceNumber, Given)>, Breach> {
+    pub(super) fn given(
+        &self,
+        load: &Load,
+        decided: &[Decided],
+    ) -> Result<Vec<(TraceNumber, Given)>, Breach> {
         let find = |d: &Decided| Some((load.find(&d.tenant, d.trace_id)?, Given::of(d)));
-        decided.iter().map(|d| find(d).ok_or_else(|| "a verdict on a trace that nobody sent".into())).collect()
+        decided
+            .iter()
+            .map(|d| find(d).ok_or_else(|| "a verdict on a trace that nobody sent".into()))
+            .collect()
     }
 
     /// A verdict has become durable that was made when at least what `mark` says had been observed.
@@ -54,7 +61,12 @@ impl Oracle {
     }
 
     /// A life reads a verdict in its log.
-    pub(super) fn reads_verdict(&mut self, load: &Load, trace: TraceNumber, given: &Given) -> Result<(), Breach> {
+    pub(super) fn reads_verdict(
+        &mut self,
+        load: &Load,
+        trace: TraceNumber,
+        given: &Given,
+    ) -> Result<(), Breach> {
         if self.known.contains_key(&trace) {
             return self.holds(trace, given);
         }

@@ -103,7 +103,12 @@ impl World {
         note!(
             self.journal,
             "life {}: {} records, {} damaged, torn {}, oldest {}, next {}",
-            self.lives, seen.len(), stats.damaged, stats.torn_bytes, stats.oldest, stats.durable
+            self.lives,
+            seen.len(),
+            stats.damaged,
+            stats.torn_bytes,
+            stats.oldest,
+            stats.durable
         );
         self.process = Some(process);
         let disk = &self.machine.disk;

@@ -79,7 +79,10 @@ impl World {
             }
         }
         let stats = self.process().decider.sampler.stats();
-        Err(format!("{} pending, {} kept do not get stored", stats.pending_traces, stats.kept_traces_not_stored))
+        Err(format!(
+            "{} pending, {} kept do not get stored",
+            stats.pending_traces, stats.kept_traces_not_stored
+        ))
     }
 
     /// Nothing needs the log any more: but for its last segment it goes.

@@ -182,7 +182,9 @@ impl World {
         note!(
             self.journal,
             "a turn: {} pending, {} kept, {} decisions",
-            stats.pending_traces, stats.kept_traces_not_stored, stats.decisions
+            stats.pending_traces,
+            stats.kept_traces_not_stored,
+            stats.decisions
         );
     }
 
