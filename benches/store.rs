@@ -142,6 +142,7 @@ fn batch(id: u64, requests: u64, templates: &Templates) -> anyhow::Result<(Batch
                         bytes: 0,
                         start_unix_nano: view.start_time_unix_nano,
                         end_unix_nano: view.end_time_unix_nano,
+                        services: Default::default(),
                         verdict: Arc::clone(&verdict),
                     });
                     trace.spans += 1;
@@ -153,6 +154,7 @@ fn batch(id: u64, requests: u64, templates: &Templates) -> anyhow::Result<(Batch
             tenant: Tenant::default(),
             request_id: RequestId(number),
             received_unix_nano: template::now_unix_nano(),
+            rules_version: 1,
         };
         records.push(Arc::new(SpansRecord { meta, body }));
     }

@@ -32,6 +32,7 @@ pub struct Operators {
 impl Operators {
     fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         let (sampler, store) = (self.gauges.sampler.lock().clone(), *self.gauges.store.lock());
+        let ledger = Arc::clone(&self.gauges.ledger.lock());
         let (log, rules) = (self.log.stats(), self.rules.get());
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
@@ -41,6 +42,7 @@ impl Operators {
             log: &log,
             sampler: &sampler,
             rules: &rules,
+            ledger: &ledger,
             store: &store,
             process: crate::runtime::process::usage(),
         })

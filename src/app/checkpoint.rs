@@ -27,6 +27,7 @@ struct File {
     replay_from: u64,
     next_batch: u64,
     accounts: Vec<Row>,
+    expired: Vec<(String, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +82,7 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
         replay_from: checkpoint.replay_from.0,
         next_batch: checkpoint.next_batch,
         accounts: checkpoint.accounts.iter().map(row).collect(),
+        expired: checkpoint.expired.iter().map(|(tenant, spans)| (tenant.to_string(), *spans)).collect(),
     };
     // Numbers and texts always can be written.
     let json = serde_json::to_vec(&file).unwrap_or_default();
@@ -95,11 +97,13 @@ fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         return None;
     }
     let file: File = serde_json::from_slice(json).ok().filter(|file: &File| file.format == FORMAT)?;
+    let expired = file.expired.iter().map(|(tenant, spans)| Some((Tenant::new(tenant)?, *spans)));
     Some(Checkpoint {
         counted: Position(file.counted),
         replay_from: Position(file.replay_from),
         next_batch: file.next_batch,
         accounts: file.accounts.into_iter().map(account).collect::<Option<_>>()?,
+        expired: expired.collect::<Option<_>>()?,
     })
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use crate::log::{AppendError, Committed, Encoded, RecordKind, RecorderIndex};
+use crate::observe::LossLedger;
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::records::{encode_done, encode_flush, encode_rescue, encode_verdicts};
 use crate::sample::{Batch, BatchPolicy, Checkpoint, Rescue, Sampler};
@@ -92,6 +93,9 @@ impl Decider {
             Event::Pin { tenant, trace_id, verdict, answer } => {
                 drop(answer.send(self.sampler.pin(&tenant, trace_id, verdict)));
             }
+            Event::Expired(spans) => {
+                spans.iter().for_each(|(tenant, spans)| self.sampler.count_expired(tenant, *spans));
+            }
             Event::Rescued(rescued) => self.submit(Attachment::Rescue(Arc::new(rescued))),
             Event::Gone(tenant, trace_id) => self.sampler.forget_rescue(&tenant, trace_id),
             Event::Verdict(tenant, trace_id, answer) => {
@@ -157,6 +161,8 @@ impl Decider {
         }
         self.wish();
         if now.saturating_sub(self.released) >= RELEASE_EVERY {
+            let accounts = self.sampler.accounts();
+            *self.gauges.ledger.lock() = Arc::new(LossLedger { accounts, expired: self.sampler.expired() });
             self.release(now);
         }
         if now.saturating_sub(self.checkpointed) >= CHECKPOINT_EVERY

@@ -1,5 +1,6 @@
 //! What the stages tell the sampler's loop, and what travels with a record through the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -54,6 +55,8 @@ pub enum Event {
         /// What came of it.
         answer: oneshot::Sender<Pinned>,
     },
+    /// Retention took so many spans out of the table, by tenant.
+    Expired(BTreeMap<Tenant, u64>),
     /// Dropped traces that were found again in the log.
     Rescued(Vec<Rescued>),
     /// A dropped trace that was looked for, and is gone.
@@ -84,6 +87,8 @@ pub struct Gauges {
     pub full: std::sync::atomic::AtomicBool,
     /// The spans of the batch that is being written, in bytes on the wire.
     pub storing_bytes: std::sync::atomic::AtomicU64,
+    /// The loss ledger, as of a second ago at most.
+    pub ledger: parking_lot::Mutex<Arc<crate::observe::LossLedger>>,
     /// What the store's loop did.
     pub store: parking_lot::Mutex<crate::observe::StoreStats>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::events::{Event, Events};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::Rulebook;
 use crate::store::Store;
@@ -19,6 +20,7 @@ pub struct Housekeeping {
     pub rulebook: Arc<Rulebook>,
     pub clock: Arc<dyn Clock>,
     pub lifecycle: bool,
+    pub events: Events,
 }
 
 impl Housekeeping {
@@ -66,6 +68,8 @@ impl Housekeeping {
         match self.store.expire(&classes, now_unix_nano).await {
             Ok(expired) if expired.files > 0 => {
                 tracing::info!(files = expired.files, bytes = expired.bytes, "expired");
+                // Without a sampler the daemon is going down, and nobody counts any more.
+                let _ = self.events.send(Event::Expired(expired.spans)).await;
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot expire; tried again in an hour"),

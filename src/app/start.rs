@@ -161,8 +161,13 @@ pub(super) async fn start(
         events: events.clone(),
         gauges,
     };
-    let housekeeping =
-        Housekeeping { store, rulebook: rulebook.clone(), clock, lifecycle: config.store.lifecycle };
+    let housekeeping = Housekeeping {
+        store,
+        rulebook: rulebook.clone(),
+        clock,
+        lifecycle: config.store.lifecycle,
+        events: events.clone(),
+    };
 
     let token = receiving.token();
     let grpc_endpoint = format!("http://{}", listeners.grpc_address);

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::ledger::{Dropped, Outcomes};
 use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
@@ -24,6 +25,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.log(snapshot);
     families.sample(snapshot);
     families.rules(snapshot);
+    families.ledger(snapshot);
     families.store(snapshot);
     families.memory(snapshot);
     families.process(snapshot);
@@ -185,6 +187,17 @@ impl Families {
         let loaded = unix_seconds(rules.loaded_at_unix_nano);
         let help = "When the version in force was loaded, Unix time";
         self.gauge_seconds("tracewell_rules_loaded_timestamp", help, loaded);
+    }
+
+    fn ledger(&mut self, snapshot: &Snapshot<'_>) {
+        let ledger = snapshot.ledger;
+        let help = "What became of the spans received, restarts included";
+        self.0.register("tracewell_ledger_spans", help, Outcomes(ledger.accounts.clone()));
+        let help = "Spans dropped, restarts included";
+        self.0.register("tracewell_ledger_dropped_spans", help, Dropped(ledger.accounts.clone()));
+        let expired = ledger.expired.iter().map(|(tenant, spans)| (tenant.as_str(), *spans));
+        let help = "Stored spans that retention took out of the table again, restarts included";
+        self.counter_by("tracewell_ledger_expired_spans", help, CounterBy::new("tenant", expired));
     }
 
     fn store(&mut self, snapshot: &Snapshot<'_>) {

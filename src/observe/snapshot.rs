@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ledger::LossLedger;
 use crate::log::LogStats;
 use crate::receive::ReceiveStats;
 use crate::rules_source::RulesStatus;
@@ -36,6 +37,8 @@ pub struct Snapshot<'a> {
     pub sampler: &'a SamplerStats,
     /// The rules in force.
     pub rules: &'a RulesStatus,
+    /// What became of every span.
+    pub ledger: &'a LossLedger,
     /// What was stored.
     pub store: &'a StoreStats,
     /// What the process uses, where the system says.

@@ -19,6 +19,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "receive": receive(snapshot),
         "log": log(snapshot),
         "sample": sample(snapshot),
+        "ledger": super::ledger::status(snapshot.ledger),
         "store": store(snapshot),
         "memory": memory(snapshot),
         "process": process(snapshot),

@@ -11,7 +11,8 @@ use crate::log::{AppendError, LogStats, Position, RecorderStats};
 use crate::receive::ReceiveStats;
 use crate::rules_source::{RulesProblem, RulesStatus};
 use crate::runtime::ProcessUsage;
-use crate::sample::{SamplerStats, Tally};
+use crate::runtime::Tenant;
+use crate::sample::{Account, AccountOf, SamplerStats, Tally};
 
 /// What a snapshot borrows.
 struct Daemon {
@@ -20,6 +21,7 @@ struct Daemon {
     log: LogStats,
     sampler: SamplerStats,
     rules: RulesStatus,
+    ledger: LossLedger,
     store: StoreStats,
 }
 
@@ -54,6 +56,18 @@ impl Daemon {
                 loaded_at_unix_nano: 1_700_000_000_500_000_000,
                 error: None,
             },
+            ledger: LossLedger {
+                accounts: vec![AccountOf {
+                    tenant: Tenant::default(),
+                    service: "shop \"1\"".into(),
+                    account: Account {
+                        received: 9,
+                        dropped: [("base".into(), 4)].into(),
+                        ..Account::default()
+                    },
+                }],
+                expired: [(Tenant::default(), 2)].into(),
+            },
             store: StoreStats { batches: 5, spans: 25, bytes: 777, ..StoreStats::default() },
         }
     }
@@ -67,6 +81,7 @@ impl Daemon {
             log: &self.log,
             sampler: &self.sampler,
             rules: &self.rules,
+            ledger: &self.ledger,
             store: &self.store,
             process: Some(ProcessUsage {
                 cpu: Duration::from_millis(1250),

@@ -52,7 +52,8 @@ impl Account {
         left - right.into_iter().map(i128::from).sum::<i128>()
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds another account.
+    pub fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.rescued += other.rescued;
         self.stored += other.stored;
@@ -84,6 +85,8 @@ pub struct StoredSpans {
 pub(super) struct Balance {
     /// By the sampler's number of the tenant, and the number of the service.
     accounts: BTreeMap<(u16, u16), Account>,
+    /// Spans that retention took out of the table again, by tenant.
+    pub(super) expired: BTreeMap<u16, u64>,
     /// Records up to here are counted already.
     counted: Position,
 }

@@ -54,6 +54,8 @@ pub struct Expired {
     pub bytes: u64,
     /// Objects deleted from the store: past their grace, or orphans.
     pub deleted: u64,
+    /// The spans among the rows, by tenant.
+    pub spans: BTreeMap<Tenant, u64>,
 }
 
 /// Of these files those whose newest span is older than their class's age.
@@ -177,6 +179,10 @@ impl Store {
                 let of_task = Arc::clone(&table);
                 blocking(move || of_task.remove(&paths)).await?;
                 expired.count(&victims);
+                if kind == TableKind::Spans {
+                    let rows = victims.iter().map(|file| file.rows).sum::<u64>();
+                    *expired.spans.entry(tenant.clone()).or_default() += rows;
+                }
             }
             expired.deleted += self.vacuum(&table, policy, now_unix_nano).await?;
         }
@@ -228,6 +234,9 @@ impl Expired {
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.deleted += other.deleted;
+        for (tenant, spans) in &other.spans {
+            *self.spans.entry(tenant.clone()).or_default() += spans;
+        }
     }
 
     fn count(&mut self, files: &[&DataFile]) {

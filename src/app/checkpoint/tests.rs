@@ -7,11 +7,13 @@ fn checkpoint() -> Checkpoint {
     let account =
         Account { received: 10, stored: 3, dropped: [("baseline".into(), 7)].into(), ..Account::default() };
     let tenant = Tenant::new("acme").unwrap();
+    let expired = [(tenant.clone(), 5)].into();
     Checkpoint {
         counted: Position(900),
         replay_from: Position(100),
         next_batch: 7,
         accounts: vec![AccountOf { tenant, service: "shop \"x\"".into(), account }],
+        expired,
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a restart need not read the log for: where replay begins, and what is counted already.
 
+use std::collections::BTreeMap;
+
 use super::Sampler;
 use crate::log::Position;
+use crate::runtime::Tenant;
 use crate::sample::balance::AccountOf;
 
 /// The sampler at a position of the log, as far as the log behind [`Checkpoint::replay_from`] cannot tell it.
@@ -15,6 +18,8 @@ pub struct Checkpoint {
     pub next_batch: u64,
     /// The loss ledger.
     pub accounts: Vec<AccountOf>,
+    /// The spans that retention took out of the table, by tenant.
+    pub expired: BTreeMap<Tenant, u64>,
 }
 
 impl Sampler {
@@ -25,6 +30,7 @@ impl Sampler {
             replay_from: self.low_watermark(),
             next_batch: self.next_batch_id,
             accounts: self.accounts(),
+            expired: self.expired(),
         }
     }
 
@@ -32,6 +38,9 @@ impl Sampler {
     pub fn resume(&mut self, checkpoint: &Checkpoint) {
         self.balance.begin(checkpoint.counted);
         self.next_batch_id = self.next_batch_id.max(checkpoint.next_batch);
+        for (tenant, spans) in &checkpoint.expired {
+            self.count_expired(tenant, *spans);
+        }
         for one in &checkpoint.accounts {
             let tenant = self.tenants.number(&one.tenant);
             self.balance.set(tenant, self.rulebook.services().number(&one.service), &one.account);

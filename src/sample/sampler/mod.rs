@@ -171,6 +171,16 @@ impl Sampler {
         spans.into_iter().collect()
     }
 
+    /// Retention took so many spans of a tenant out of the table again. They stay counted as stored.
+    pub fn count_expired(&mut self, tenant: &Tenant, spans: u64) {
+        *self.balance.expired.entry(self.tenants.number(tenant)).or_default() += spans;
+    }
+
+    /// The spans that retention took out of the table, by tenant.
+    pub fn expired(&self) -> BTreeMap<Tenant, u64> {
+        self.balance.expired.iter().map(|(tenant, spans)| (self.tenants.name(*tenant), *spans)).collect()
+    }
+
     /// The loss ledger: what became of every span that was received, by tenant and service.
     pub fn accounts(&self) -> Vec<AccountOf> {
         named(&self.balance, |number| self.tenants.name(number), self.rulebook.services())
