@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::events::{Event, Events, Log, SharedGauges};
 use super::memory::Memory;
 use crate::api::Admin;
+use crate::ledger::Ledger;
 use crate::observe::{Snapshot, metrics, status};
 use crate::query::{LiveSource, Verdicts};
 use crate::receive::ReceiveStats;
@@ -26,14 +27,15 @@ pub struct Operators {
     pub memory: Memory,
     pub log: Log,
     pub gauges: SharedGauges,
+    pub ledger: Arc<Ledger>,
     pub rules: RulesState,
 }
 
 impl Operators {
     fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         let (sampler, store) = (self.gauges.sampler.lock().clone(), *self.gauges.store.lock());
-        let ledger = Arc::clone(&self.gauges.ledger.lock());
-        let (log, rules) = (self.log.stats(), self.rules.get());
+        let losses = Arc::clone(&self.gauges.losses.lock());
+        let (log, rules, ledger) = (self.log.stats(), self.rules.get(), self.ledger.stats());
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
@@ -41,8 +43,9 @@ impl Operators {
             memory: &self.memory.now(&log, &sampler),
             log: &log,
             sampler: &sampler,
-            rules: &rules,
             ledger: &ledger,
+            rules: &rules,
+            losses: &losses,
             store: &store,
             process: crate::runtime::process::usage(),
         })

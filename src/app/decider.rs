@@ -8,6 +8,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
+use super::noting;
+use crate::ledger::Ledger;
 use crate::log::{AppendError, Committed, Encoded, RecordKind, RecorderIndex};
 use crate::observe::LossLedger;
 use crate::runtime::{Clock, Shutdown};
@@ -33,6 +35,8 @@ pub struct Decider {
     pub batches: mpsc::UnboundedSender<Arc<Batch>>,
     pub policy: BatchPolicy,
     pub gauges: SharedGauges,
+    /// Where verdicts are noted for when the log has forgotten them.
+    pub ledger: Arc<Ledger>,
     /// Own records that the log did not take: tried again each turn. At most a few, for the sampler waits for them.
     pub unwritten: Vec<Attachment>,
     /// Who waits for everything kept to be stored.
@@ -122,9 +126,14 @@ impl Decider {
                         keep = verdict.keep, early = verdict.early, record = %record.position, "verdict"
                     );
                 }
+                self.ledger.append(record.position, self.clock.now_unix_nano(), &decided);
                 self.sampler.apply_verdicts(record.position, &decided, now);
             }
-            Attachment::Rescue(rescued) => self.sampler.apply_rescue(record.position, &rescued, now),
+            Attachment::Rescue(rescued) => {
+                let decided = noting::rescued(&self.sampler, &rescued);
+                self.ledger.append(record.position, self.clock.now_unix_nano(), &decided);
+                self.sampler.apply_rescue(record.position, &rescued, now);
+            }
             Attachment::Flush(flush) => {
                 let batch = self.sampler.apply_flush(record.position, &flush);
                 for trace in &batch.traces {
@@ -162,7 +171,7 @@ impl Decider {
         self.wish();
         if now.saturating_sub(self.released) >= RELEASE_EVERY {
             let accounts = self.sampler.accounts();
-            *self.gauges.ledger.lock() = Arc::new(LossLedger { accounts, expired: self.sampler.expired() });
+            *self.gauges.losses.lock() = Arc::new(LossLedger { accounts, expired: self.sampler.expired() });
             self.release(now);
         }
         if now.saturating_sub(self.checkpointed) >= CHECKPOINT_EVERY
@@ -217,7 +226,9 @@ impl Decider {
     /// Lets the log forget what nothing here needs.
     fn release(&mut self, now: Duration) {
         self.released = now;
-        if let Err(error) = self.log.release(self.sampler.low_watermark()) {
+        // A verdict stays in the log until the ledger has it.
+        let below = self.sampler.low_watermark().min(self.ledger.durable());
+        if let Err(error) = self.log.release(below) {
             tracing::warn!(%error, "cannot delete a segment of the log that is not needed any more");
         }
     }

@@ -88,7 +88,7 @@ pub struct Gauges {
     /// The spans of the batch that is being written, in bytes on the wire.
     pub storing_bytes: std::sync::atomic::AtomicU64,
     /// The loss ledger, as of a second ago at most.
-    pub ledger: parking_lot::Mutex<Arc<crate::observe::LossLedger>>,
+    pub losses: parking_lot::Mutex<Arc<crate::observe::LossLedger>>,
     /// What the store's loop did.
     pub store: parking_lot::Mutex<crate::observe::StoreStats>,
 }

@@ -12,6 +12,7 @@ mod housekeeping;
 #[doc(hidden)]
 pub mod ingest;
 mod memory;
+mod noting;
 mod pin;
 mod recording;
 #[doc(hidden)]

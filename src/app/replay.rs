@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use super::noting::Noting;
 use crate::log::{Record, RecordKind, Replay};
 use crate::runtime::{Clock, Tasks};
 use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
@@ -16,9 +17,12 @@ pub(super) async fn replayed(
     replay: Replay,
     rulebook: &Arc<Rulebook>,
     clock: &Arc<dyn Clock>,
+    mut noting: Noting,
 ) -> Result<Sampler, StartError> {
     let (rulebook, clock) = (rulebook.clone(), clock.clone());
     let read = tasks.blocking("replay", move || {
+        noting.seed(&mut sampler);
+        let replay = replay.inspect(|record| noting.note(record));
         replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
         sampler
     });

@@ -15,6 +15,7 @@ use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
 use super::memory::{Memory, NotesBudget, questions};
+use super::noting::{self, Noting};
 use super::pin::Pinning;
 use super::recording;
 use super::replay::replayed;
@@ -76,13 +77,15 @@ pub(super) async fn start(
     let Opened { handle: log, writer, reader: records, replay, recorder } = opened;
     // Batches are numbered by the log's positions: a log that begins anew must not meet the numbers of the one before.
     let app_id = data_id(disk.as_ref(), &SystemRandom, &config.data, log.stats().segments == 0)?;
+    let ledger = noting::open(&config, &disk, &clock, &app_id);
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
-    let mut replay = replay;
+    let mut begin = log.stats().oldest;
     if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data) {
-        replay = replay.from(checkpoint.replay_from);
+        begin = begin.max(checkpoint.replay_from.min(noting::needed_from(&ledger)));
         sampler.resume(&checkpoint);
     }
-    let mut sampler = replayed(&tasks, sampler, replay, &rulebook, &clock).await?;
+    let noting = Noting::new(ledger.clone(), begin);
+    let mut sampler = replayed(&tasks, sampler, replay.from(begin), &rulebook, &clock, noting).await?;
     let unfinished = sampler.go_live();
 
     let gauges = SharedGauges::new(Gauges::default());
@@ -132,6 +135,7 @@ pub(super) async fn start(
         memory,
         log: log.clone(),
         gauges: gauges.clone(),
+        ledger: ledger.clone(),
         rules: rules_state,
     };
     let api = api(&config, questions_max, engine, &finder, &events, operators);
@@ -146,6 +150,7 @@ pub(super) async fn start(
         batches,
         policy: BatchPolicy { bytes: config.store.flush_bytes, age: config.store.flush_age },
         gauges: gauges.clone(),
+        ledger: ledger.clone(),
         unwritten: Vec::new(),
         flushing: Vec::new(),
         released: Duration::ZERO,
@@ -177,6 +182,7 @@ pub(super) async fn start(
         tasks.spawn("recorder", recording::run(recorder, tasks.clone(), everything.clone())),
         tasks.spawn("rescue", rescuing.run(wishes, everything.clone())),
         tasks.spawn("store", storing.run(to_store, everything.clone())),
+        tasks.spawn("ledger", noting::keep_flushing(ledger, tasks.clone(), everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
     if let Some(source) = source {

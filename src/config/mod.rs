@@ -18,6 +18,7 @@ pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
 pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
+    DecisionsSection,
     LogFormat, LogLevel, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
     RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
@@ -52,6 +53,8 @@ pub struct Config {
     pub recorder: RecorderSection,
     /// The index of traces.
     pub sample: SampleSection,
+    /// The ledger of decisions.
+    pub decisions: DecisionsSection,
     /// The table.
     pub store: StoreSection,
     /// Questions.

@@ -34,6 +34,8 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "section")]
     pub(super) sample: RawSample,
     #[serde(deserialize_with = "section")]
+    pub(super) decisions: RawDecisions,
+    #[serde(deserialize_with = "section")]
     pub(super) query: RawQuery,
     #[serde(deserialize_with = "section")]
     pub(super) observe: RawObserve,
@@ -121,6 +123,13 @@ pub(super) struct RawRecorder {
 pub(super) struct RawSample {
     pub(super) index: Key<ByteSize>,
     pub(super) decisions: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDecisions {
+    pub(super) keep: Key<Period>,
+    pub(super) size: Key<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -93,6 +93,21 @@ pub struct SampleSection {
     pub decisions: u64,
 }
 
+/// The ledger of decisions: what was decided about traces the log has forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionsSection {
+    /// How long a decision is known.
+    pub keep: Duration,
+    /// The most bytes it takes on disk.
+    pub size: u64,
+}
+
+impl Default for DecisionsSection {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(24 * 3600), size: GIB }
+    }
+}
+
 /// Bounds of questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySection {

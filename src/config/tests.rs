@@ -119,6 +119,7 @@ fn every_section_is_read() {
         log: { segment: 1MiB, limit: 2GB }
         recorder: { age: 1h30m, size: 0B }
         sample: { index: 5MiB, decisions: 6MiB }
+        decisions: { keep: 2h, size: 7MiB }
         store: { url: 'az://c/p', flush: { bytes: 1KiB, age: 500ms }, lifecycle: false }
         query: { timeout: 3d, concurrency: 1, limit: 2, limit_max: 3, cache: 0B }
         observe: { logs: json, level: warn }
@@ -133,6 +134,7 @@ fn every_section_is_read() {
     assert_eq!(config.log, LogSection { segment: 1 << 20, limit: 2_000_000_000 });
     assert_eq!(config.recorder, RecorderSection { age: Duration::from_secs(5400), size: 0 });
     assert_eq!(config.sample, SampleSection { index: 5 << 20, decisions: 6 << 20 });
+    assert_eq!(config.decisions, DecisionsSection { keep: Duration::from_secs(7200), size: 7 << 20 });
     assert_eq!((config.store.flush_bytes, config.store.flush_age), (1024, Duration::from_millis(500)));
     assert!(!config.store.lifecycle && config.debug);
     assert_eq!((config.query.timeout, config.query.limit_max), (Duration::from_secs(259_200), 3));

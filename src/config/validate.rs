@@ -11,7 +11,7 @@ use super::memory::{self, Shares};
 use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawReceive, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
-    Config, ConfigFile, Env, Flags, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
+    Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
     RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
@@ -130,6 +130,7 @@ impl Loader<'_> {
             log: self.log(raw.log)?,
             recorder: self.recorder(raw.recorder),
             sample: SampleSection { index: shares[memory::INDEX], decisions: shares[memory::DECISIONS] },
+            decisions: self.decisions(raw.decisions)?,
             store: self.store(raw.store, shares[memory::STORE])?,
             query: self.query(raw.query, shares[memory::QUERY_CACHE])?,
             observe: observe(raw.observe),
@@ -305,6 +306,14 @@ impl Loader<'_> {
             age: or(raw.age, Period(default.age)).0,
             size: or(raw.size, ByteSize(default.size)).0,
         }
+    }
+
+    fn decisions(&self, raw: super::raw::RawDecisions) -> Result<DecisionsSection, ConfigError> {
+        let default = DecisionsSection::default();
+        Ok(DecisionsSection {
+            keep: self.positive("decisions.keep", raw.keep, Period(default.keep))?.0,
+            size: self.positive_bytes("decisions.size", raw.size, default.size)?,
+        })
     }
 
     fn query(&self, raw: super::raw::RawQuery, cache: u64) -> Result<QuerySection, ConfigError> {

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::ledger::{Dropped, Outcomes};
+use super::losses::{Dropped, Outcomes};
 use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
@@ -24,8 +24,9 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.receive(snapshot);
     families.log(snapshot);
     families.sample(snapshot);
+    families.decisions(snapshot);
     families.rules(snapshot);
-    families.ledger(snapshot);
+    families.losses(snapshot);
     families.store(snapshot);
     families.memory(snapshot);
     families.process(snapshot);
@@ -178,6 +179,23 @@ impl Families {
         }
     }
 
+    fn decisions(&mut self, snapshot: &Snapshot<'_>) {
+        let stats = snapshot.ledger;
+        self.gauge("tracewell_decisions", "Decisions in the ledger", stats.entries);
+        self.gauge_bytes("tracewell_decisions", "What the ledger takes on disk", stats.bytes);
+        self.gauge("tracewell_decisions_files", "Files of the ledger", stats.files);
+        let oldest = unix_seconds(stats.oldest_unix_nano);
+        let help = "The oldest decision in the ledger, Unix time; 0 where there is none";
+        self.gauge_seconds("tracewell_decisions_oldest_timestamp", help, oldest);
+        self.gauge("tracewell_decisions_waiting", "Decisions that wait to be written", stats.waiting);
+        let help = "Files, blocks and pages of the ledger found that could not be used";
+        self.counter("tracewell_decisions_damaged", help, stats.damaged);
+        let help = "Decisions that were never written to the ledger, because that failed for too long";
+        self.counter("tracewell_decisions_lost", help, stats.lost);
+        let help = "Writes of the ledger that failed";
+        self.counter("tracewell_decisions_failed_writes", help, stats.failures);
+    }
+
     fn rules(&mut self, snapshot: &Snapshot<'_>) {
         let rules = snapshot.rules;
         let valid = u64::from(rules.error.is_none());
@@ -189,15 +207,15 @@ impl Families {
         self.gauge_seconds("tracewell_rules_loaded_timestamp", help, loaded);
     }
 
-    fn ledger(&mut self, snapshot: &Snapshot<'_>) {
-        let ledger = snapshot.ledger;
+    fn losses(&mut self, snapshot: &Snapshot<'_>) {
+        let ledger = snapshot.losses;
         let help = "What became of the spans received, restarts included";
-        self.0.register("tracewell_ledger_spans", help, Outcomes(ledger.accounts.clone()));
+        self.0.register("tracewell_spans", help, Outcomes(ledger.accounts.clone()));
         let help = "Spans dropped, restarts included";
-        self.0.register("tracewell_ledger_dropped_spans", help, Dropped(ledger.accounts.clone()));
+        self.0.register("tracewell_dropped_spans", help, Dropped(ledger.accounts.clone()));
         let expired = ledger.expired.iter().map(|(tenant, spans)| (tenant.as_str(), *spans));
         let help = "Stored spans that retention took out of the table again, restarts included";
-        self.counter_by("tracewell_ledger_expired_spans", help, CounterBy::new("tenant", expired));
+        self.counter_by("tracewell_expired_spans", help, CounterBy::new("tenant", expired));
     }
 
     fn store(&mut self, snapshot: &Snapshot<'_>) {

@@ -1,7 +1,7 @@
 //! The daemon about itself: its logs, its metrics and its status.
 
-mod ledger;
 pub mod logs;
+mod losses;
 pub mod metrics;
 mod snapshot;
 pub mod status;
@@ -9,5 +9,5 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use ledger::LossLedger;
+pub use losses::LossLedger;
 pub use snapshot::{MemoryPart, MemoryUse, Snapshot, StoreStats};

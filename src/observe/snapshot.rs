@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ledger::LossLedger;
+use super::losses::LossLedger;
+use crate::ledger::LedgerStats;
 use crate::log::LogStats;
 use crate::receive::ReceiveStats;
 use crate::rules_source::RulesStatus;
@@ -35,10 +36,12 @@ pub struct Snapshot<'a> {
     pub log: &'a LogStats,
     /// The sampler in numbers.
     pub sampler: &'a SamplerStats,
+    /// The ledger of decisions in numbers.
+    pub ledger: &'a LedgerStats,
     /// The rules in force.
     pub rules: &'a RulesStatus,
     /// What became of every span.
-    pub ledger: &'a LossLedger,
+    pub losses: &'a LossLedger,
     /// What was stored.
     pub store: &'a StoreStats,
     /// What the process uses, where the system says.

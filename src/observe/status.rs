@@ -8,7 +8,7 @@ use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`,
-/// `log`, `sample`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
+/// `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
 pub fn status(snapshot: &Snapshot<'_>) -> Value {
     json!({
         "version": VERSION,
@@ -19,7 +19,8 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "receive": receive(snapshot),
         "log": log(snapshot),
         "sample": sample(snapshot),
-        "ledger": super::ledger::status(snapshot.ledger),
+        "losses": super::losses::status(snapshot.losses),
+        "decisions": decisions(snapshot),
         "store": store(snapshot),
         "memory": memory(snapshot),
         "process": process(snapshot),
@@ -98,6 +99,20 @@ fn sample(snapshot: &Snapshot<'_>) -> Value {
         "decisions": stats.decisions,
         "decisions_bytes": stats.decisions_bytes,
         "by_rule": by_rule.collect::<Vec<_>>(),
+    })
+}
+
+fn decisions(snapshot: &Snapshot<'_>) -> Value {
+    let stats = snapshot.ledger;
+    json!({
+        "entries": stats.entries,
+        "bytes": stats.bytes,
+        "files": stats.files,
+        "oldest_at": time(stats.oldest_unix_nano),
+        "waiting": stats.waiting,
+        "damaged": stats.damaged,
+        "lost": stats.lost,
+        "failed_writes": stats.failures,
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::ledger::LedgerStats;
 use crate::log::{AppendError, LogStats, Position, RecorderStats};
 use crate::receive::ReceiveStats;
 use crate::rules_source::{RulesProblem, RulesStatus};
@@ -20,8 +21,9 @@ struct Daemon {
     memory: MemoryUse,
     log: LogStats,
     sampler: SamplerStats,
+    ledger: LedgerStats,
     rules: RulesStatus,
-    ledger: LossLedger,
+    losses: LossLedger,
     store: StoreStats,
 }
 
@@ -50,13 +52,20 @@ impl Daemon {
                 index_bytes: 2048,
                 ..SamplerStats::default()
             },
+            ledger: LedgerStats {
+                entries: 12,
+                bytes: 345,
+                oldest_unix_nano: 1_700_000_000_000_000_000,
+                lost: 1,
+                ..LedgerStats::default()
+            },
             rules: RulesStatus {
                 version: 4,
                 source: "rules.yaml".into(),
                 loaded_at_unix_nano: 1_700_000_000_500_000_000,
                 error: None,
             },
-            ledger: LossLedger {
+            losses: LossLedger {
                 accounts: vec![AccountOf {
                     tenant: Tenant::default(),
                     service: "shop \"1\"".into(),
@@ -80,8 +89,9 @@ impl Daemon {
             memory: &self.memory,
             log: &self.log,
             sampler: &self.sampler,
-            rules: &self.rules,
             ledger: &self.ledger,
+            rules: &self.rules,
+            losses: &self.losses,
             store: &self.store,
             process: Some(ProcessUsage {
                 cpu: Duration::from_millis(1250),
@@ -166,6 +176,11 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_sample_adjusted_count_spans_total", 512.5),
         ("tracewell_sample_pending_traces", 6.0),
         ("tracewell_sample_index_bytes", 2048.0),
+        ("tracewell_decisions", 12.0),
+        ("tracewell_decisions_bytes", 345.0),
+        ("tracewell_decisions_oldest_timestamp_seconds", 1_700_000_000.0),
+        ("tracewell_decisions_damaged_total", 0.0),
+        ("tracewell_decisions_lost_total", 1.0),
         ("tracewell_rules_valid", 1.0),
         ("tracewell_rules_version", 4.0),
         ("tracewell_rules_loaded_timestamp_seconds", 1_700_000_000.5),
@@ -257,6 +272,13 @@ fn the_status_document_has_its_fixed_names() {
                 {"rule": "base", "kept_traces": 0, "kept_spans": 0, "dropped_traces": 40, "dropped_spans": 400},
                 {"rule": "errors", "kept_traces": 3, "kept_spans": 30, "dropped_traces": 0, "dropped_spans": 0},
             ],
+        })
+    );
+    assert_eq!(
+        document["decisions"],
+        json!({
+            "entries": 12, "bytes": 345, "files": 0, "oldest_at": "2023-11-14T22:13:20Z", "waiting": 0,
+            "damaged": 0, "lost": 1, "failed_writes": 0,
         })
     );
     assert_eq!(document["receive"]["requests"], json!({"grpc": 0, "http/protobuf": 0, "http/json": 0}));
