@@ -8,6 +8,7 @@ mod reply;
 mod search_json;
 mod serve;
 mod tempo;
+mod why;
 
 pub use admin::Admin;
 pub use negotiate::OTLP_JSON_MEDIA_TYPE;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use crate::query::Engine;
+use crate::query::{Engine, RuleTexts, Standings, Why};
 
 /// Bounds of the interface.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ pub struct Api {
     engine: Engine,
     admin: Arc<dyn Admin>,
     pins: Arc<dyn Pins>,
+    why: Option<Arc<Why>>,
     config: Arc<ApiConfig>,
     turns: Arc<Semaphore>,
 }
@@ -73,7 +75,14 @@ impl Api {
     /// An interface to `engine`, to the daemon's own state by `admin`, and to what keeps traces by `pins`.
     pub fn new(engine: Engine, admin: Arc<dyn Admin>, pins: Arc<dyn Pins>, config: ApiConfig) -> Self {
         let turns = Arc::new(Semaphore::new(config.queries_max.max(1)));
-        Self { engine, admin, pins, config: Arc::new(config), turns }
+        Self { engine, admin, pins, why: None, config: Arc::new(config), turns }
+    }
+
+    /// With answers to `why`; without them no trace is known there.
+    #[must_use]
+    pub fn with_why(self, standings: Arc<dyn Standings>, rules: Arc<dyn RuleTexts>) -> Self {
+        let why = Why { engine: self.engine.clone(), standings, rules };
+        Self { why: Some(Arc::new(why)), ..self }
     }
 
     /// All routes.
@@ -81,6 +90,7 @@ impl Api {
         Router::new()
             .route("/api/traces/{id}", get(tempo::trace_v1))
             .route("/api/traces/{id}/pin", post(pin::pin))
+            .route("/api/traces/{id}/why", get(why::why))
             .route("/api/v2/traces/{id}", get(tempo::trace_v2))
             .route("/api/search", get(tempo::search))
             .route("/api/echo", get(admin::echo))

@@ -94,6 +94,9 @@ impl Decider {
             Event::Stored(done) => self.submit(Attachment::Done(Arc::new(done))),
             // Whoever asked may be gone: a question that took too long.
             Event::Live(filter, answer) => drop(answer.send(self.sampler.live(&filter))),
+            Event::Waiting(tenant, trace_id, answer) => {
+                let _ = answer.send(self.sampler.waiting(&tenant, &trace_id));
+            }
             Event::Pin { tenant, trace_id, verdict, answer } => {
                 drop(answer.send(self.sampler.pin(&tenant, trace_id, verdict)));
             }

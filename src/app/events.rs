@@ -9,7 +9,7 @@ use super::memory::NotesRoom;
 use crate::log::{Committed, Refused};
 use crate::runtime::{RequestId, Tenant};
 use crate::sample::records::{Decided, Done, Flush};
-use crate::sample::{LiveFilter, LiveTrace, Notes, Pinned, Rescued, Verdict};
+use crate::sample::{LiveFilter, LiveTrace, Notes, Pinned, Rescued, Verdict, Waiting};
 use crate::wire::TraceId;
 
 /// What a record means, so that nobody has to read it again once it is committed.
@@ -65,6 +65,8 @@ pub enum Event {
     Live(LiveFilter, oneshot::Sender<Vec<LiveTrace>>),
     /// What was decided about a trace?
     Verdict(Tenant, TraceId, oneshot::Sender<Option<Arc<Verdict>>>),
+    /// Does this trace wait for its verdict?
+    Waiting(Tenant, TraceId, oneshot::Sender<Option<Waiting>>),
     /// Store what is kept, now; say when it is done.
     Flush(oneshot::Sender<()>),
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 pub mod decider;
 #[doc(hidden)]
 pub mod events;
+mod explaining;
 mod finder;
 mod housekeeping;
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::admin::{NotStored, Operators, Remembered};
 use super::decider::Decider;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
+use super::explaining::{Explaining, RulesOfAllTime};
 use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
@@ -138,7 +139,15 @@ pub(super) async fn start(
         ledger: ledger.clone(),
         rules: rules_state,
     };
-    let api = api(&config, questions_max, engine, &finder, &events, operators);
+    let explaining = Explaining {
+        events: events.clone(),
+        ledger: ledger.clone(),
+        clock: clock.clone(),
+        pool: CpuPool::new(tasks.clone(), cores()),
+    };
+    let rules_of_all_time = RulesOfAllTime { rulebook: rulebook.clone(), history: history.clone() };
+    let api = api(&config, questions_max, engine, &finder, &events, operators)
+        .with_why(Arc::new(explaining), Arc::new(rules_of_all_time));
     let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
     let rescuing = Rescuing { finder, events: events.clone() };
     let decider = Decider {

@@ -12,7 +12,8 @@ use prost::Message;
 use url::Url;
 
 use crate::query::{
-    Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest, TraceFacts,
+    Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest,
+    TraceFacts, WhyDocument,
 };
 use crate::runtime::{SystemClock, Tenant};
 use crate::store::{Location, Reader, ReaderConfig};
@@ -161,6 +162,17 @@ impl Daemon {
                 let trace = trace.with_context(|| format!("{} answers, but not with a trace", self.base))?;
                 Ok(Some((trace, facts)))
             }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(status, &body)),
+        }
+    }
+
+    /// What was decided about a trace, and why; `None` when nothing is known of it.
+    pub async fn why(&self, id: TraceId) -> anyhow::Result<Option<WhyDocument>> {
+        let url = self.endpoint(&format!("api/traces/{id}/why"));
+        let Answer { status, body, .. } = self.get(url, "application/json").await?;
+        match status {
+            StatusCode::OK => Ok(Some(self.document(&body)?)),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refusal(status, &body)),
         }

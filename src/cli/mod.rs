@@ -12,6 +12,7 @@ mod run;
 mod trace_find;
 mod trace_pin;
 mod trace_show;
+mod trace_why;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ pub use rules_check::RulesCheckArgs;
 pub use trace_find::TraceFindArgs;
 pub use trace_pin::TracePinArgs;
 pub use trace_show::TraceShowArgs;
+pub use trace_why::TraceWhyArgs;
 
 use self::args::{GlobalArgs, RunArgs};
 use self::output::Canvas;
@@ -60,6 +62,8 @@ pub enum TraceCommand {
     Show(TraceShowArgs),
     /// Keep a trace, whatever the rules say
     Pin(TracePinArgs),
+    /// Tell why a trace was kept or dropped
+    Why(TraceWhyArgs),
 }
 
 /// What is done with rules.
@@ -106,6 +110,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Trace(TraceCommand::Find(args)) => trace_find::run(&args, &canvas).await,
         Question::Trace(TraceCommand::Show(args)) => trace_show::run(&args, &canvas).await,
         Question::Trace(TraceCommand::Pin(args)) => trace_pin::run(&args).await,
+        Question::Trace(TraceCommand::Why(args)) => trace_why::run(&args, &canvas).await,
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
     };
     result.unwrap_or_else(|error| {

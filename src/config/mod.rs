@@ -18,9 +18,8 @@ pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
 pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
-    DecisionsSection,
-    LogFormat, LogLevel, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
-    RecorderSection, SampleSection, ShutdownSection, StoreSection,
+    DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection, QuerySection,
+    ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 pub use units::{ByteSize, Period, UnitError};
 

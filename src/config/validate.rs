@@ -11,8 +11,8 @@ use super::memory::{self, Shares};
 use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawReceive, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
-    Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection, ObserveSection, QuerySection, ReceiveSection,
-    RecorderSection, SampleSection, ShutdownSection, StoreSection,
+    Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection, ObserveSection,
+    QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
 

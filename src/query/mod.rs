@@ -20,6 +20,8 @@ mod pin;
 mod prune;
 mod search;
 mod trace_id;
+mod why;
+mod why_document;
 
 pub use access::AssembledTrace;
 pub use answer::{
@@ -35,6 +37,8 @@ pub use otlp_json::{Document, Json, Spelling};
 pub use pin::{PinDocument, PinOutcome};
 pub use prune::{Probe, TracesProbe, probes};
 pub use trace_id::{TraceIdError, parse_trace_id};
+pub use why::{RuleTexts, Standing, Standings, Why};
+pub use why_document::{DecisionLine, MatchedLine, RuleLine, RuleResult, WhyDocument, WhySpans, WhyState};
 
 /// A point in time as RFC 3339 with nanoseconds; empty for times that no calendar knows.
 fn time_rfc3339(unix_nano: u64) -> String {

@@ -5,3 +5,4 @@ mod engine;
 pub(crate) mod fixtures;
 mod otlp_json;
 mod questions;
+mod why;

@@ -25,10 +25,10 @@ pub use fingerprint::Fingerprint;
 pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
 pub use rules::{
-    Facts, PIN_RULE, RETENTION_DEFAULT, RETENTION_PINNED, RuleSet, Rulebook, RulesError, UNMATCHED,
+    Facts, PIN_RULE, RETENTION_DEFAULT, RETENTION_PINNED, RuleSet, RuleText, Rulebook, RulesError, UNMATCHED,
     parse_rules,
 };
-pub use sampler::{BatchPolicy, Checkpoint, Sampler, SamplerConfig, SamplerStats, Tally};
+pub use sampler::{BatchPolicy, Checkpoint, Sampler, SamplerConfig, SamplerStats, Tally, Waiting};
 pub use verdict::{
     Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Pinned, Places, Rescue, Rescued, Verdict,
 };

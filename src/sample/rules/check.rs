@@ -127,7 +127,16 @@ impl Checker<'_> {
         if let (Action::Drop, Some(class)) = (&action, &raw.retention) {
             return Err(refuse(class, "a rule that drops stores nothing, so it has no `retention`"));
         }
-        Ok(Rule { name: name.into(), condition, action, retention: class(raw, known)? })
+        let retention = class(raw, known)?;
+        let when = raw.when.as_ref().map(|when| when.value.trim().into());
+        Ok(Rule {
+            name: name.into(),
+            condition,
+            action,
+            retention,
+            when,
+            action_text: action_text(raw).into(),
+        })
     }
 
     fn condition(&mut self, when: &Spanned<String>) -> Result<Condition, RulesError> {
@@ -188,6 +197,16 @@ impl Checker<'_> {
             );
         }
         Rate::new(rule, rate.per_second, by).map(Action::Rate)
+    }
+}
+
+/// The action as people read it.
+fn action_text(raw: &RawRule) -> String {
+    match raw.keep.as_ref().map(|keep| &keep.value) {
+        None => "drop".to_owned(),
+        Some(RawKeep::Percent(text)) => format!("keep {}", text.trim()),
+        Some(RawKeep::Rate(rate)) if rate.by.is_empty() => format!("keep {} per second", rate.per_second),
+        Some(RawKeep::Rate(rate)) => format!("keep {} per second by {}", rate.per_second, rate.by.join(", ")),
     }
 }
 

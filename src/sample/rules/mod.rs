@@ -51,6 +51,20 @@ struct Rule {
     condition: Option<Condition>,
     action: Action,
     retention: Arc<str>,
+    /// The condition and the action as they are written, for people.
+    when: Option<Arc<str>>,
+    action_text: Arc<str>,
+}
+
+/// A rule as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleText<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its condition, TraceQL; `None` matches every trace.
+    pub when: Option<&'a str>,
+    /// What it does: `keep 10%`, `keep 50 per second by resource.service.name`, `drop`.
+    pub action: &'a str,
 }
 
 /// What is known of a trace when it is decided.
@@ -111,6 +125,15 @@ impl RuleSet {
     /// The names of the rules, in order.
     pub fn rule_names(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|rule| &*rule.name)
+    }
+
+    /// The rules as they are written, in order.
+    pub fn texts(&self) -> impl Iterator<Item = RuleText<'_>> {
+        self.rules.iter().map(|rule| RuleText {
+            name: &rule.name,
+            when: rule.when.as_deref(),
+            action: &rule.action_text,
+        })
     }
 
     /// Decides about a trace; `now` is monotonic time, for rates.

@@ -27,6 +27,7 @@ pub use batches::BatchPolicy;
 use batches::Planned;
 pub use checkpoint::Checkpoint;
 use rescue::Rescues;
+pub use seed::Waiting;
 pub use stats::{SamplerStats, Tally};
 
 use super::actions::Limiter;
