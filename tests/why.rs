@@ -87,6 +87,11 @@ async fn kept_dropped_pending_and_unknown_traces_are_told_apart() {
     let dropped = decided(&daemon, 2).await;
     assert_eq!((&dropped["state"], &dropped["decision"]["rule"]), (&json!("dropped"), &json!("items")));
     assert_eq!(result_of(&dropped, "items")["result"], "decided");
+    // The flight recorder still has its spans.
+    let why_dropped = format!("/api/traces/{}/why", id(2));
+    let dropped = until(&daemon, &why_dropped, "found", |answer| answer["spans"]["found"] == 3).await;
+    assert_eq!(result_of(&dropped, "items")["matchedCount"], 1);
+    assert_eq!(result_of(&dropped, "items")["spans"][0]["name"], "GET /items/{id}");
 
     let pending = why(&daemon, 3).await;
     assert_eq!((&pending["state"], &pending["decision"]), (&json!("pending"), &Value::Null));
