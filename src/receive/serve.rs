@@ -29,6 +29,8 @@ use crate::runtime::Clock;
 
 /// A message in one frame is never copied; more than this in a frame is not worth the buffer.
 const H2_FRAME_BYTES: u32 = 1024 * 1024;
+/// What HTTP/2 begins with (RFC 9113, 6.9.2).
+const H2_WINDOW_BYTES_MIN: u32 = 65_535;
 const H2_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const H2_CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// How long accepting rests when there are no more file descriptors.
@@ -223,8 +225,11 @@ fn http2_builder(config: &ReceiveConfig, tasks: Handle) -> http2::Builder<OnRunt
     let mut builder = http2::Builder::new(OnRuntime(tasks));
     builder.timer(TokioTimer::new());
     builder.max_frame_size(H2_FRAME_BYTES);
-    builder.initial_stream_window_size(H2_STREAM_WINDOW_BYTES);
-    builder.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
+    // What a sender may send before somebody reads it is in nobody's budget: with little memory it is less.
+    let window_max =
+        u32::try_from(config.in_flight_bytes_max / 8).unwrap_or(u32::MAX).max(H2_WINDOW_BYTES_MIN);
+    builder.initial_stream_window_size(H2_STREAM_WINDOW_BYTES.min(window_max));
+    builder.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES.min(window_max));
     builder.max_concurrent_streams(config.streams_max);
     builder.max_header_list_size(config.header_bytes_max);
     builder.keep_alive_interval(config.keepalive_interval);
