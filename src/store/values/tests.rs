@@ -17,7 +17,20 @@ fn check(value: f64) {
 
 #[test]
 fn doubles_at_the_bounds_are_written_the_same_fast_and_slow() {
-    let bounds = [0.0, 1e-5, 1e16, EXACT_MAX, 1.0, 0.1, 123.456, f64::MIN_POSITIVE, f64::MAX, f64::NAN];
+    let bounds = [
+        0.0,
+        1e-5,
+        1e16,
+        EXACT_MAX,
+        1.0,
+        0.1,
+        123.456,
+        855_515_947_936_397.25,
+        1.0 + 1.0 / 131_072.0,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::NAN,
+    ];
     for value in bounds.into_iter().chain([f64::INFINITY, f64::from_bits(f64::NAN.to_bits() + 1)]) {
         for near in [value, value.next_up(), value.next_down()] {
             check(near);

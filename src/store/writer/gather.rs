@@ -21,6 +21,8 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 const STATUS_ERROR: i32 = 2;
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// Room is made for so many spans at once, whatever the batch promises.
+const SPANS_EXPECTED_MAX: usize = 1 << 20;
 /// Up to so many spans of a trace, each is compared with each to find those that came twice.
 const FEW: usize = 32;
 
@@ -78,6 +80,7 @@ impl<'a> Gathered<'a> {
         let mut verdicts: Vec<&Arc<Verdict>> = Vec::new();
         let mut known: Map<*const Verdict, u32> = Map::default();
         let mut verdict_of = Vec::with_capacity(traces.len());
+        let expected = traces.iter().map(|trace| trace.spans as usize).sum::<usize>();
         for trace in traces {
             verdict_of.push(*known.entry(Arc::as_ptr(&trace.verdict)).or_insert_with(|| {
                 verdicts.push(&trace.verdict);
@@ -89,7 +92,7 @@ impl<'a> Gathered<'a> {
             index: traces.iter().enumerate().map(|(at, trace)| (trace.trace_id, at as u32)).collect(),
             bodies: Vec::new(),
             chunk: (Vec::new(), 0),
-            spans: Vec::new(),
+            spans: Vec::with_capacity(expected.min(SPANS_EXPECTED_MAX)),
             order: Vec::new(),
             verdicts,
             verdict_of,

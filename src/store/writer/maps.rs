@@ -8,13 +8,15 @@ use parquet::schema::types::ColumnDescPtr;
 use super::leaf::{Dictionary, Finished, Flat, Leaf, Levels, Press, RowBits, Runs};
 use crate::store::schema::{AttributeType, WellKnownScope, position};
 use crate::store::values::{NoText, append_text};
-use crate::wire::{KeyValueParts, WireError};
+use crate::wire::{KeyValueParts, ValueParts, WireError};
 
 /// A row group ends when so many bytes of different keys are in it: keys have no other way out than their dictionary.
 const KEY_BYTES_MAX: usize = 1 << 20;
 /// Sequences of attributes that are remembered, in nodes.
 const NODES_MAX: usize = 16 * 1024;
 const NONE: u32 = u32::MAX;
+/// Bytes of a value's length before it.
+const LENGTH: usize = 4;
 
 /// How a message's attributes went into the map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -195,8 +197,22 @@ impl Entries {
         else {
             return Ok(Step { known: None, is_repeated: true });
         };
+        if let ValueParts::Text(text) = attribute.value {
+            self.at = self.shapes.step(self.at, dictionary, attribute.key, AttributeType::Str as u8);
+            let node = &self.shapes.nodes[self.at as usize];
+            if node.is_repeated {
+                self.fit = Fit::Partly;
+            } else {
+                numbers.push(node.key);
+                page.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                page.extend_from_slice(text);
+                *values += 1;
+                self.count += 1;
+            }
+            return Ok(Step { known: node.known, is_repeated: node.is_repeated });
+        }
         let begin = page.len();
-        page.extend_from_slice(&[0; 4]);
+        page.extend_from_slice(&[0; LENGTH]);
         let mut is_unusual = false;
         let kind = match append_text(attribute, page) {
             Ok(kind) => kind,
@@ -209,8 +225,7 @@ impl Entries {
                 return Err(error);
             }
         };
-        let before = self.at;
-        self.at = self.shapes.step(before, dictionary, attribute.key, kind as u8);
+        self.at = self.shapes.step(self.at, dictionary, attribute.key, kind as u8);
         let node = &self.shapes.nodes[self.at as usize];
         let step = Step { known: node.known, is_repeated: node.is_repeated };
         if is_unusual || step.is_repeated {
@@ -225,8 +240,8 @@ impl Entries {
             page.truncate(begin);
             self.nulls.push(self.count);
         } else {
-            let length = (page.len() - begin - 4) as u32;
-            page[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+            let length = (page.len() - begin - LENGTH) as u32;
+            page[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
             *values += 1;
         }
         self.count += 1;

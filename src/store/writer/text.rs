@@ -24,8 +24,13 @@ const fn hex_digits() -> [[u8; 2]; 256] {
 /// Appends bytes in lower-case hexadecimal.
 #[inline]
 pub(super) fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        out.extend_from_slice(&HEX[usize::from(*byte)]);
+    // Eight bytes, a span id, at a time.
+    for chunk in bytes.chunks(8) {
+        let mut text = [0; 16];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
+            pair.copy_from_slice(&HEX[usize::from(*byte)]);
+        }
+        out.extend_from_slice(&text[..chunk.len() * 2]);
     }
 }
 

@@ -261,6 +261,7 @@ impl Values {
         match self {
             Self::Repeated(repeated) => repeated.end_page(out, wants_bounds),
             Self::Unique { .. } => (Encoding::PLAIN, None),
+            Self::Deltas(deltas) if deltas.values.is_empty() => (Encoding::PLAIN, None),
             Self::Deltas(deltas) => (Encoding::DELTA_BINARY_PACKED, deltas.end_page(out)),
             Self::Bools(bits, values) => {
                 out.extend_from_slice(bits.bytes());
