@@ -23,6 +23,8 @@ const FORMAT: u32 = 1;
 #[derive(Serialize, Deserialize)]
 struct File {
     format: u32,
+    /// The data directory's id: positions of another log mean nothing.
+    log: String,
     counted: u64,
     replay_from: u64,
     next_batch: u64,
@@ -75,9 +77,10 @@ fn account(row: Row) -> Option<AccountOf> {
 }
 
 /// A line with the checksum of what follows, in hexadecimal, then JSON.
-fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
+fn encode(log: &str, checkpoint: &Checkpoint) -> Vec<u8> {
     let file = File {
         format: FORMAT,
+        log: log.to_owned(),
         counted: checkpoint.counted.0,
         replay_from: checkpoint.replay_from.0,
         next_batch: checkpoint.next_batch,
@@ -91,12 +94,13 @@ fn encode(checkpoint: &Checkpoint) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+fn decode(log: &str, bytes: &[u8]) -> Option<Checkpoint> {
     let (checksum, json) = bytes.split_at_checked(17)?;
     if checksum != format!("{:016x}\n", XxHash3_64::oneshot(json)).as_bytes() {
         return None;
     }
-    let file: File = serde_json::from_slice(json).ok().filter(|file: &File| file.format == FORMAT)?;
+    let file: File =
+        serde_json::from_slice(json).ok().filter(|file: &File| file.format == FORMAT && file.log == log)?;
     let expired = file.expired.iter().map(|(tenant, spans)| Some((Tenant::new(tenant)?, *spans)));
     Some(Checkpoint {
         counted: Position(file.counted),
@@ -107,10 +111,10 @@ fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     })
 }
 
-/// The checkpoint in a data directory; `None` if there is none, or it is damaged, which is logged.
-pub fn load(disk: &dyn Disk, data: &Path) -> Option<Checkpoint> {
+/// The checkpoint in a data directory whose id is `log`; `None` if there is none, or it is damaged, which is logged.
+pub fn load(disk: &dyn Disk, data: &Path, log: &str) -> Option<Checkpoint> {
     let read = match read_bounded(disk, &data.join(NAME), BYTES_MAX) {
-        Ok(bytes) => decode(&bytes),
+        Ok(bytes) => decode(log, &bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
             tracing::warn!(%error, "the checkpoint cannot be read");
@@ -126,14 +130,14 @@ pub fn load(disk: &dyn Disk, data: &Path) -> Option<Checkpoint> {
 }
 
 /// Replaces the checkpoint in a data directory.
-pub fn save(disk: &dyn Disk, data: &Path, checkpoint: &Checkpoint) -> std::io::Result<()> {
-    write_atomic(disk, &data.join(NAME), &encode(checkpoint))
+pub fn save(disk: &dyn Disk, data: &Path, log: &str, checkpoint: &Checkpoint) -> std::io::Result<()> {
+    write_atomic(disk, &data.join(NAME), &encode(log, checkpoint))
 }
 
 /// Writes each checkpoint that comes, until there are no more to come. Blocks on the disk.
-pub fn keep(disk: Arc<dyn Disk>, data: PathBuf, mut checkpoints: mpsc::Receiver<Checkpoint>) {
+pub fn keep(disk: Arc<dyn Disk>, data: PathBuf, log: String, mut checkpoints: mpsc::Receiver<Checkpoint>) {
     while let Some(checkpoint) = checkpoints.blocking_recv() {
-        if let Err(error) = save(&*disk, &data, &checkpoint) {
+        if let Err(error) = save(&*disk, &data, &log, &checkpoint) {
             tracing::warn!(%error, "the checkpoint cannot be written; a restart would read more of the log");
         }
     }

@@ -1,25 +1,31 @@
 //! The composition root: the only wiring. Ordered start, ordered drain.
 
 mod admin;
-mod checkpoint;
+#[doc(hidden)]
+pub mod checkpoint;
 // The parts that `tests/crash` drives step by step, in place of the loops.
 #[doc(hidden)]
 pub mod decider;
 #[doc(hidden)]
 pub mod events;
 mod explaining;
-mod finder;
+#[doc(hidden)]
+pub mod finder;
 mod housekeeping;
 #[doc(hidden)]
 pub mod ingest;
-mod memory;
-mod noting;
+#[doc(hidden)]
+pub mod memory;
+#[doc(hidden)]
+pub mod noting;
 mod pin;
 mod recording;
 #[doc(hidden)]
 pub mod replay;
-mod rescue;
-mod rules;
+#[doc(hidden)]
+pub mod rescue;
+#[doc(hidden)]
+pub mod rules;
 #[doc(hidden)]
 pub mod start;
 #[doc(hidden)]

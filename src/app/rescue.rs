@@ -73,7 +73,8 @@ impl Rescuing {
         let _ = self.events.send(Event::Gone(wish.tenant.clone(), wish.trace_id)).await;
     }
 
-    async fn answer(&self, wishes: &[Rescue]) {
+    /// Looks these up, and tells the sampler's loop what was found.
+    pub async fn answer(&self, wishes: &[Rescue]) {
         let mut rescued = Vec::new();
         for wish in wishes {
             match self.look(wish).await {

@@ -81,7 +81,7 @@ pub(super) async fn start(
     let ledger = noting::open(&config, &disk, &clock, &app_id);
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
     let mut begin = log.stats().oldest;
-    if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data) {
+    if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data, &app_id) {
         begin = begin.max(checkpoint.replay_from.min(noting::needed_from(&ledger)));
         sampler.resume(&checkpoint);
     }
@@ -94,12 +94,12 @@ pub(super) async fn start(
     let log_writer = spawn_log_writer(&tasks, writer, events.clone())?;
     let (everything, receiving) = (Shutdown::new(), Shutdown::new());
 
-    let mut store_config = StoreConfig::new(location.clone(), app_id);
+    let mut store_config = StoreConfig::new(location.clone(), app_id.clone());
     store_config.tag_objects = config.store.lifecycle;
     let (checkpoints, to_keep) = mpsc::channel(1);
-    let (keep_disk, keep_data) = (disk.clone(), config.data.clone());
+    let (keep_disk, keep_data, keep_id) = (disk.clone(), config.data.clone(), app_id);
     let keeping = tasks
-        .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, to_keep))
+        .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, keep_id, to_keep))
         .map_err(StartError::Thread)?;
     let store = Arc::new(Store::open(store_config, clock.clone())?);
     let footers = ReaderConfig { footer_cache_bytes: config.query.cache as usize, ..ReaderConfig::default() };

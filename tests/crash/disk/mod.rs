@@ -154,7 +154,13 @@ impl State {
             Change::Rename(from, to) => Change::Rename(from.clone(), to.clone()),
         };
         match &change {
-            Change::Link(path, _) => drop(base_of(path).map(|base| self.segments.insert(base, false))),
+            Change::Link(path, _) => {
+                if let Some(base) = base_of(path) {
+                    // What lay behind was never durable: its positions are given anew.
+                    self.segments.split_off(&base);
+                    self.segments.insert(base, false);
+                }
+            }
             Change::Unlink(path) => drop(base_of(path).map(|base| self.segments.insert(base, true))),
             Change::Rename(..) => {}
         }

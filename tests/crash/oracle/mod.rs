@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use tracewell::app::events::Attachment;
-use tracewell::log::{Committed, Position, Record, RecordKind};
+use tracewell::log::{Committed, LogReader, Position, Record, RecordKind};
 use tracewell::runtime::RequestId;
-use tracewell::sample::records::{decode_done, decode_flush, decode_verdicts};
+use tracewell::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
 
 use crate::disk::base_of;
 use crate::load::{Facts, Load, Request, TraceNumber};
@@ -68,6 +68,7 @@ pub struct Totals {
     pub kept: u64,
     pub dropped: u64,
     pub decided_anew: u64,
+    pub rescued: u64,
     pub damaged_records: u64,
     pub rows: u64,
 }
@@ -116,6 +117,10 @@ impl Oracle {
                         self.decides(load, *trace, given, mark)?;
                     }
                     Content::Verdicts(given)
+                }
+                Attachment::Rescue(rescued) => {
+                    self.rescues(load, rescued)?;
+                    Content::Other
                 }
                 Attachment::Flush(flush) => Content::Flush(flushed(load, &flush.traces)?),
                 _ => Content::Other,
@@ -167,17 +172,22 @@ impl Oracle {
                 }
                 Content::Flush(flushed(load, &flush.traces)?)
             }
+            RecordKind::Rescue => {
+                self.rescues(load, &decode_rescue(&record.payload).map_err(malformed)?)?;
+                Content::Other
+            }
             RecordKind::Done => decode_done(&record.payload).map(|_| Content::Other).map_err(malformed)?,
             _ => Content::Other,
         })
     }
 
-    /// A life has read these records in its log. Everything that was durable is among them, or was released (its file was
-    /// removed), or was damaged by the disk itself.
+    /// A life has read these records in its log, from its checkpoint on. Everything that was durable is among them, or can
+    /// be read, or was released (its file was removed), or was damaged by the disk itself.
     pub fn restarts(
         &mut self,
         load: &Load,
         records: &[Record],
+        reader: &LogReader,
         released: impl Fn(Position) -> bool,
         damage: &[(PathBuf, Range<u64>)],
     ) -> Result<(), Breach> {
@@ -188,17 +198,23 @@ impl Oracle {
             here.insert(record.position, content);
         }
         let hurt = self.hurt(&here, damage);
+        let first = here.keys().next().copied();
+        let mut before = BTreeMap::new();
         let durable = std::mem::take(&mut self.durable);
         for (position, content) in &durable {
             match here.get(position) {
                 Some(read) if read == content => {}
                 Some(read) => return Err(format!("at {position} was {content:?}, now {read:?}")),
+                None if first.is_none_or(|first| *position < first) && reader.read(*position).is_ok() => {
+                    before.insert(*position, content.clone());
+                }
                 None if released(*position) => {}
                 None if hurt.contains(position) => self.damages(*position, content),
                 None => return Err(format!("the durable record at {position} is gone: {content:?}")),
             }
         }
         self.durable = here;
+        self.durable.append(&mut before);
         Ok(())
     }
 

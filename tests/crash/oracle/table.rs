@@ -58,7 +58,7 @@ impl Oracle {
             for part in &sent.request.parts {
                 let must = sent.acknowledged && !hurt && (is_end || !in_log);
                 if must && !self.was_decided(part.trace) {
-                    return Err(format!("trace {} was let go of undecided", part.trace));
+                    return Err(format!("trace {} of {:?} was let go of undecided", part.trace, sent.places));
                 }
                 for span in &part.spans {
                     let id = SpanId::from_slice(&span.span_id).unwrap();

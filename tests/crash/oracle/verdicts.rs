@@ -1,8 +1,8 @@
 //! Verdicts: justified by what the sampler had seen, and kept to.
 
-use tracewell::sample::Threshold;
 use tracewell::sample::probability::PRECISION_DEFAULT;
 use tracewell::sample::records::Decided;
+use tracewell::sample::{Rescued, Threshold};
 
 use super::{Breach, Oracle};
 use crate::load::{Facts, Load, TraceNumber};
@@ -85,6 +85,21 @@ impl Oracle {
             return Ok(());
         }
         Err(format!("the verdict on trace {trace} flips: {before:?}, then {given:?}"))
+    }
+
+    /// Dropped traces are kept after all: what of them is still in the log.
+    pub(super) fn rescues(&mut self, load: &Load, rescued: &[Rescued]) -> Result<(), Breach> {
+        for found in rescued {
+            let trace =
+                load.find(&found.tenant, found.trace_id).ok_or("a rescue of a trace that nobody sent")?;
+            let given = Given { keep: true, rule: found.verdict.rule.to_string(), threshold: None };
+            if !["errors", "slow", "pinned-routes"].contains(&given.rule.as_str()) {
+                return Err(format!("trace {trace} is kept after all, by {given:?}"));
+            }
+            self.remember(trace, &given);
+            self.totals.rescued += 1;
+        }
+        Ok(())
     }
 
     fn remember(&mut self, trace: TraceNumber, given: &Given) {

@@ -110,9 +110,16 @@ impl World {
             stats.oldest,
             stats.durable
         );
+        let records = process.records.clone();
         self.process = Some(process);
         let disk = &self.machine.disk;
-        self.oracle.restarts(&self.load, &seen, |position| disk.has_removed(position.0), &disk.damage())?;
+        self.oracle.restarts(
+            &self.load,
+            &seen,
+            &records,
+            |position| disk.has_removed(position.0),
+            &disk.damage(),
+        )?;
         if self.machine.disk.is_dead() {
             return Ok(false);
         }

@@ -94,7 +94,11 @@ impl World {
             load: Load::new(Dice::new(seed, "load")),
             oracle: Oracle::default(),
             process: None,
-            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap(),
             rules: 0,
             waiting: Vec::new(),
             answers: (0, 0),

@@ -45,6 +45,8 @@ impl World {
         self.poll()?;
         while self.hear_one() {}
         self.turn();
+        self.rescue();
+        self.keep_checkpoint();
         self.store_batch();
         self.pass(Duration::from_millis(300));
         Ok(())

@@ -1,11 +1,13 @@
 //! What the daemon's loops and its senders do, one step at a time, in an order that the dice choose.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::noop_waker;
+use tracewell::app::checkpoint;
 use tracewell::app::events::{Attachment, Event};
 use tracewell::receive::{ExportRequest, Ingest};
 use tracewell::runtime::Clock;
@@ -15,6 +17,7 @@ use super::{Waiting, World, address};
 use crate::journal::note;
 use crate::load::rules;
 use crate::oracle::{Breach, Mark};
+use crate::process::DATA;
 
 const WAITING_MAX: usize = 12;
 
@@ -27,10 +30,13 @@ impl World {
             0..300 => self.send(),
             300..500 => self.write_log()?,
             500..700 => self.hear(),
-            700..830 => self.turn(),
             830..950 => self.pass(self.dice.millis(1..=60)),
             950..955 => self.pass(self.dice.millis(500..=4000)),
             955..980 => self.store_batch(),
+            700..705 => self.keep_checkpoint(),
+            705..710 => self.index(),
+            710..720 => self.rescue(),
+            720..830 => self.turn(),
             980..982 => self.reload(),
             982 => self.jump(),
             983 => self.expire(),
@@ -96,6 +102,7 @@ impl World {
 
     /// Lets every request go on as far as it can.
     pub fn poll(&mut self) -> Result<(), Breach> {
+        let _clock = self.runtime.enter();
         let waker = noop_waker();
         let mut context = Context::from_waker(&waker);
         for mut waiting in std::mem::take(&mut self.waiting) {
@@ -208,10 +215,43 @@ impl World {
         }
     }
 
+    /// The checkpoint's thread writes what it was given, and the ledger's task what has gathered.
+    pub fn keep_checkpoint(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        let flushed = process.ledger.flush();
+        note!(self.journal, "ledger of decisions flushed: {}", flushed.is_ok());
+        let Ok(checkpoint) = process.to_keep.try_recv() else { return };
+        let saved = checkpoint::save(&self.machine.disk, Path::new(DATA), &process.app_id, &checkpoint);
+        note!(self.journal, "checkpoint, replay from {}: {}", checkpoint.replay_from, saved.is_ok());
+    }
+
+    /// The flight recorder writes an index.
+    fn index(&mut self) {
+        let did = self.process().recorder.step();
+        note!(self.journal, "indexed: {did}");
+    }
+
+    /// Dropped traces that are to be kept after all are looked up.
+    pub fn rescue(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        if process.events.capacity() < 128 {
+            return;
+        }
+        let Ok(wishes) = process.wishes.try_recv() else { return };
+        self.runtime.block_on(process.rescuing.answer(&wishes));
+        note!(self.journal, "{} rescues", wishes.len());
+    }
+
     fn reload(&mut self) {
         self.rules = self.dice.below(3);
-        let rules = parse_rules(&rules(self.rules)).unwrap();
-        let version = self.process().rulebook.install(rules);
+        let text = rules(self.rules);
+        let process = self.process.as_ref().unwrap();
+        let current = process.rulebook.current();
+        if **current.text() != *text {
+            // As the daemon does; if the disk does not take it, that is logged.
+            let _ = process.history.keep(current.version() + 1, &text);
+        }
+        let version = process.rulebook.install(parse_rules(&text).unwrap());
         note!(self.journal, "rules {} are version {version}", self.rules);
     }
 
