@@ -361,6 +361,7 @@ async fn many_pages_of_motley_spans_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods)] // Looks at the file itself.
 async fn keys_beyond_measure_begin_another_row_group() {
     let fixture = Fixture::new();
     let key = |n: u64| format!("{n:06}{}", "k".repeat(300));
@@ -378,6 +379,7 @@ async fn keys_beyond_measure_begin_another_row_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods)] // Looks at the file itself.
 async fn a_batch_gives_the_same_bytes_each_time() {
     let requests = motley(256);
     let records = MapRecords::of(&requests);

@@ -25,7 +25,7 @@ fn doubles_at_the_bounds_are_written_the_same_fast_and_slow() {
         1.0,
         0.1,
         123.456,
-        855_515_947_936_397.25,
+        855_515_947_936_397.0 + 0.25,
         1.0 + 1.0 / 131_072.0,
         f64::MIN_POSITIVE,
         f64::MAX,
