@@ -110,7 +110,12 @@ fn main() {
     let config = LogConfig { segment_bytes, queue_bytes: 1 << 30, ..LogConfig::new(folder.path()) };
     let mut opened = Log::open::<()>(Arc::new(disk), Arc::new(SystemClock::new()), config).unwrap();
     let (recorder, tenant) = (opened.recorder.clone(), Tenant::default());
-    let meta = |n| SpansMeta { tenant: Tenant::default(), request_id: RequestId(n), received_unix_nano: n };
+    let meta = |n| SpansMeta {
+        tenant: Tenant::default(),
+        request_id: RequestId(n),
+        received_unix_nano: n,
+        rules_version: 1,
+    };
     let (mut adding, mut writing) = (Duration::ZERO, Duration::ZERO);
     let records = SEGMENTS * RECORDS_A_SEGMENT;
     for record in (0..records).step_by(100) {
@@ -138,7 +143,8 @@ fn main() {
 
     let asked = 2_000u64;
     let mut took = Vec::new();
-    (reads.store(0, Ordering::Relaxed), bytes.store(0, Ordering::Relaxed));
+    reads.store(0, Ordering::Relaxed);
+    bytes.store(0, Ordering::Relaxed);
     for n in 0..asked {
         let wanted = trace_id(n * (traces / asked));
         let begun = Instant::now();

@@ -40,7 +40,7 @@ enum Moment {
 impl Moment {
     fn of(round: u64, dice: u64) -> Self {
         match round % 10 {
-            0 | 1 | 2 => Self::Starting(Duration::from_millis(dice % 60)),
+            0..=2 => Self::Starting(Duration::from_millis(dice % 60)),
             3 => Self::Replaying,
             4 | 5 => Self::Committed,
             9 => Self::Loaded(Duration::from_millis(300 + dice % 500)),

@@ -386,7 +386,7 @@ impl Entries {
     }
 
     /// The slots in the order of first spans, from the oldest on.
-    pub(super) fn from_oldest(&self) -> impl Iterator<Item = (u32, Key, &Entry)> {
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = (u32, Key, &Entry)> {
         std::iter::successors(Some(self.oldest), |number| Some(self.slot(*number)?.next))
             .map_while(|number| self.at(number).map(|(key, entry)| (number, key, entry)))
     }

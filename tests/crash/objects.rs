@@ -151,7 +151,7 @@ impl SimObjects {
         match &mut state.dies_in {
             Some(0) => {
                 (state.dead, state.dies_in) = (true, None);
-                Some(if state.attempt % 2 == 0 { "dies before" } else { "dies after" })
+                Some(if state.attempt.is_multiple_of(2) { "dies before" } else { "dies after" })
             }
             Some(left) => {
                 *left -= 1;

@@ -107,7 +107,7 @@ enum Step {
     Put(u8, Traces, usize),
     Control,
     Work,
-    OneStep,
+    Single,
     Release(f64),
     Restart(f64),
     Damage { file: usize, at: usize },
@@ -120,7 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
         16 => (0..3u8, prop::collection::vec(0..30u8, 1..6), 0..900usize).prop_map(|(t, s, n)| Step::Put(t, s, n)),
         2 => Just(Step::Control),
         2 => Just(Step::Work),
-        2 => Just(Step::OneStep),
+        2 => Just(Step::Single),
         1 => (0.0..1.0f64).prop_map(Step::Release),
         1 => (0.0..=1.0f64).prop_map(Step::Restart),
         1 => (0..20usize, 0..9_000usize).prop_map(|(file, at)| Step::Damage { file, at }),
@@ -135,7 +135,7 @@ fn apply(indexed: &mut Indexed, step: &Step) {
         Step::Put(of, traces, noise) => drop(indexed.put(*of, traces, *noise)),
         Step::Control => drop(indexed.rig.put(&control(1)).unwrap()),
         Step::Work => indexed.work(),
-        Step::OneStep => drop(indexed.rig.log.recorder.step()),
+        Step::Single => drop(indexed.rig.log.recorder.step()),
         Step::Release(share) => {
             let below = Position((indexed.rig.stats().durable.0 as f64 * share) as u64);
             indexed.rig.log.handle.release(below).unwrap();
@@ -273,7 +273,7 @@ fn a_segment_of_absurdly_many_traces_is_indexed_in_part_and_says_so() {
     indexed.put(0, &[1], 400);
     let check = |indexed: &Indexed| {
         let found: usize = (0..30).map(|trace| indexed.find(0, trace).places.len()).sum();
-        assert!(found < 30 && found >= 10, "{found}");
+        assert!((10..30).contains(&found), "{found}");
         assert!((0..30).all(|trace| !indexed.find(0, trace).complete));
     };
     check(&indexed);

@@ -44,7 +44,7 @@ proptest! {
         }
         let mut expected: Vec<_> = model.iter().map(|(number, at)| (*at, key(*number))).collect();
         expected.sort();
-        let found: Vec<_> = entries.from_oldest().map(|(_, key, e)| (e.start_unix_nano, key)).collect();
+        let found: Vec<_> = entries.oldest_first().map(|(_, key, e)| (e.start_unix_nano, key)).collect();
         prop_assert_eq!(found, expected);
         for (number, at) in &model {
             prop_assert_eq!(entries.get(&key(*number)).map(|e| e.start_unix_nano), Some(*at));

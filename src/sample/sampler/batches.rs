@@ -112,17 +112,24 @@ impl Sampler {
             let tenant = self.tenants.number(&trace.tenant);
             let key = Key { tenant, trace_id: trace.trace_id };
             match wanted.get(&key) {
-                Some(flushed) if trace.places.last().is_some_and(|last| *last <= flushed.up_to) => {
+                Some(flushed) if trace.places.first().is_some_and(|first| *first <= flushed.up_to) => {
                     self.kept_memory = self.kept_memory.saturating_sub(kept_memory(&trace.places));
                     self.kept_bytes = self.kept_bytes.saturating_sub(trace.bytes);
+                    let (trace, rest) = self.split_kept(trace, flushed.up_to);
                     self.join(&mut taken, key, trace);
+                    if let Some(rest) = rest {
+                        self.kept_memory += kept_memory(&rest.places);
+                        left.push_back(rest);
+                    }
                 }
                 _ => left.push_back(trace),
             }
         }
         self.kept = left;
         self.kept_since = self.kept_since.filter(|_| !self.kept.is_empty());
-        for (key, flushed) in &wanted {
+        // In the record's order, so that every replay is the same.
+        for flushed in &flush.traces {
+            let key = &Key { tenant: self.tenants.number(&flushed.tenant), trace_id: flushed.trace_id };
             self.decisions.insert(self.tenants.fingerprint(key), &flushed.verdict);
             if let Some(trace) = self.split_pending(key, flushed) {
                 self.join(&mut taken, *key, trace);
@@ -162,6 +169,23 @@ impl Sampler {
         if whole.verdict.late && !part.verdict.late {
             whole.verdict = part.verdict;
         }
+    }
+
+    /// Parts a kept trace at the last place that a Flush record names. Live, what lies behind it is a part of its own; in
+    /// replay, both may have been gathered before one verdict.
+    fn split_kept(&mut self, mut trace: KeptTrace, up_to: Position) -> (KeptTrace, Option<KeptTrace>) {
+        let behind: Places = trace.places.iter().copied().filter(|place| *place > up_to).collect();
+        if behind.is_empty() {
+            return (trace, None);
+        }
+        self.needed.let_go(&trace.places);
+        trace.places.retain(|place| *place <= up_to);
+        self.needed.hold(&trace.places);
+        self.needed.hold(&behind);
+        // How many of the spans lie in which part is not known: all are counted with the first.
+        let rest =
+            KeptTrace { places: behind, spans: 0, bytes: 0, services: Default::default(), ..trace.clone() };
+        (trace, Some(rest))
     }
 
     /// Replay only: takes the places that a Flush record names out of a trace that seems pending.

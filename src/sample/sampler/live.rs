@@ -13,14 +13,7 @@ impl Sampler {
                 let key = Key { tenant, trace_id };
                 self.entries.get(&key).into_iter().map(|entry| pending(filter, &key, entry)).collect()
             }
-            None => self
-                .entries
-                .from_oldest()
-                .filter(|(_, key, entry)| {
-                    key.tenant == tenant && overlaps(filter, entry.start_unix_nano, entry.end_unix_nano)
-                })
-                .map(|(_, key, entry)| pending(filter, &key, entry))
-                .collect(),
+            None => self.newest_pending(tenant, filter),
         };
         let in_flight = self.in_flight.values().flat_map(|batch| &batch.traces);
         let matching = self.kept.iter().chain(in_flight).filter(|trace| {
@@ -32,6 +25,23 @@ impl Sampler {
         found.sort_by_key(|trace| std::cmp::Reverse((trace.start_unix_nano, trace.trace_id)));
         found.truncate(filter.traces_max);
         found
+    }
+}
+
+impl Sampler {
+    /// At most as many as the filter wants: a question must not take the memory of the index once more.
+    fn newest_pending(&self, tenant: u16, filter: &LiveFilter) -> Vec<LiveTrace> {
+        let fits = |key: &Key, entry: &Entry| {
+            key.tenant == tenant && overlaps(filter, entry.start_unix_nano, entry.end_unix_nano)
+        };
+        let all = self.entries.oldest_first().filter(|(_, key, entry)| fits(key, entry));
+        let mut slots: Vec<_> = all.map(|(slot, _, entry)| (entry.start_unix_nano, slot)).collect();
+        if slots.len() > filter.traces_max {
+            slots.select_nth_unstable_by(filter.traces_max, |a, b| b.cmp(a));
+            slots.truncate(filter.traces_max);
+        }
+        let found = slots.into_iter().filter_map(|(_, slot)| self.entries.at(slot));
+        found.map(|(key, entry)| pending(filter, &key, entry)).collect()
     }
 }
 

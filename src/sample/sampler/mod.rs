@@ -148,7 +148,7 @@ impl Sampler {
         self.counting = true;
         // Requests that were scanned before a change of rules were so before the restart.
         let current = self.rulebook.current().version();
-        let oldest = self.entries.from_oldest().next().map(|(_, _, entry)| entry.rules_version);
+        let oldest = self.entries.oldest_first().next().map(|(_, _, entry)| entry.rules_version);
         self.rulebook.retire_before(oldest.unwrap_or(current));
         self.stats.spans_lost_in_log = self.balance.settle(&self.outstanding());
         self.in_flight.values().cloned().collect()
@@ -157,7 +157,7 @@ impl Sampler {
     /// The spans in the index and on their way to the table, by tenant and service.
     fn outstanding(&self) -> BTreeMap<(u16, u16), u64> {
         let mut spans: HashMap<(u16, u16), u64, foldhash::fast::RandomState> = HashMap::default();
-        for (_, key, entry) in self.entries.from_oldest() {
+        for (_, key, entry) in self.entries.oldest_first() {
             for one in entry.services() {
                 *spans.entry((key.tenant, one.service)).or_default() += u64::from(one.spans);
             }
@@ -328,7 +328,7 @@ impl Sampler {
     fn decide_oldest(&mut self, now: Duration, decided: &mut Vec<Decided>) {
         let mut excess = (self.pending_memory + self.kept_memory).saturating_sub(self.config.index_bytes_max);
         let mut oldest = Vec::new();
-        for (slot, _, entry) in self.entries.from_oldest().filter(|(_, _, entry)| !entry.is_decided) {
+        for (slot, _, entry) in self.entries.oldest_first().filter(|(_, _, entry)| !entry.is_decided) {
             if excess == 0 || decided.len() + oldest.len() >= DECISIONS_MAX {
                 break;
             }
@@ -369,21 +369,42 @@ impl Sampler {
         self.applied = self.applied.max(position);
         for decision in decided {
             let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
-            self.decisions.insert(self.tenants.fingerprint(&key), &decision.verdict);
+            let verdict = self.settled(&key, decision);
             let Some(entry) = self.take_entry(&key) else { continue };
             if self.counting {
-                self.stats.count_verdict(&decision.verdict, entry.spans);
+                self.stats.count_verdict(&verdict, entry.spans);
             }
             if let Some(mut open) = self.balance.at(position) {
-                open.decided(key.tenant, &entry.services(), &decision.verdict);
+                open.decided(key.tenant, &entry.services(), &verdict);
             }
-            if decision.verdict.keep {
-                self.keep(key, entry, decision.verdict.clone(), now);
+            if verdict.keep {
+                self.keep(key, entry, verdict, now);
             } else {
                 self.needed.let_go(&entry.places);
             }
         }
         self.retire_rules(now);
+    }
+
+    /// The verdict that holds when a record says this one. A trace that was kept after all stays kept: a drop that was on
+    /// its way to the log by then is answered by recording the other once more, behind it.
+    fn settled(&mut self, key: &Key, decision: &Decided) -> Arc<Verdict> {
+        let trace = self.tenants.fingerprint(key);
+        match self.decisions.get(trace).cloned() {
+            Some(known) if known.keep && !decision.verdict.keep => {
+                let (tenant, verdict) = (decision.tenant.clone(), known.clone());
+                self.again.push(Decided { verdict, tenant, trace_id: key.trace_id, up_to: Position(0) });
+                known
+            }
+            Some(known) if !known.keep && decision.verdict.keep => {
+                self.decisions.replace(trace, &decision.verdict);
+                decision.verdict.clone()
+            }
+            _ => {
+                self.decisions.insert(trace, &decision.verdict);
+                decision.verdict.clone()
+            }
+        }
     }
 
     fn take_entry(&mut self, key: &Key) -> Option<Entry> {
@@ -406,7 +427,7 @@ impl Sampler {
         if now.saturating_sub(self.rules_since.1) < RULES_STAY {
             return;
         }
-        let oldest = self.entries.from_oldest().next().map(|(_, _, entry)| entry.rules_version);
+        let oldest = self.entries.oldest_first().next().map(|(_, _, entry)| entry.rules_version);
         self.rulebook.retire_before(oldest.unwrap_or(current));
     }
 

@@ -116,6 +116,8 @@ impl Sampler {
             if self.decisions.get(self.tenants.fingerprint(&key)).is_some_and(|known| known.keep) {
                 continue;
             }
+            // Late spans may have asked to record the drop again: not any more.
+            self.again.retain(|other| other.trace_id != found.trace_id || other.tenant != found.tenant);
             let verdict = self.decisions.share(Verdict::clone(&found.verdict));
             self.decisions.replace(self.tenants.fingerprint(&key), &verdict);
             let mut places = found.places.clone();

@@ -138,6 +138,48 @@ fn spans_that_come_while_a_rescue_is_under_way_come_with_it() {
     assert_eq!(world.stored()[&id(1)].len(), 3);
 }
 
+/// The drop that a late span asks to record again may be behind the rescue in the log, and outlive it.
+#[test]
+fn a_rescue_holds_though_the_drop_is_recorded_behind_it() {
+    let mut world = World::new();
+    world.spans(1, false, true);
+    world.now += second(3);
+    world.decide();
+    world.spans(1, true, false);
+    let drop_again = world.sampler.tick(world.now).unwrap();
+    assert!(!drop_again[0].verdict.keep);
+    assert_eq!(world.rescue(), 1);
+    world.commit(Rec::Verdicts(encode_verdicts(&drop_again)));
+    world.decide();
+    let behind = world.log.len() - 2;
+    world.settle();
+    // A restart that finds only the drop, and what was recorded behind it.
+    world.crash(behind);
+    assert!(world.sampler.verdict(&Tenant::default(), &id(1)).unwrap().keep);
+}
+
+/// Late parts of a kept trace are apart live, and may be one in replay: the batch is the same.
+#[test]
+fn a_batch_comes_again_with_the_same_places_though_parts_were_joined() {
+    let mut world = World::new();
+    world.spans(1, true, true);
+    world.now += second(3);
+    world.decide();
+    world.plan();
+    world.store();
+    let from = world.log.len();
+    world.spans(1, false, false);
+    world.plan();
+    world.spans(1, false, false);
+    world.decide();
+    world.write();
+    // The verdict's first record is gone: both late parts wait for the one recorded behind them.
+    world.crash(from);
+    world.write();
+    world.settle();
+    assert_eq!(world.stored()[&id(1)].len(), 3);
+}
+
 #[test]
 fn a_wish_that_cannot_be_fulfilled_is_counted_and_may_be_made_again() {
     let mut world = World::new();
