@@ -153,7 +153,7 @@ impl Store {
         let mut planned = Expired::default();
         for kind in TableKind::ALL {
             let files = self.live_files(&self.table(tenant, kind)?).await?;
-            planned.count(&due(&files, &policy.ages, now_unix_nano));
+            planned.count(tenant, kind, &due(&files, &policy.ages, now_unix_nano));
         }
         Ok(planned)
     }
@@ -178,11 +178,7 @@ impl Store {
                 let paths: HashSet<String> = victims.iter().map(|f| f.in_log.clone()).collect();
                 let of_task = Arc::clone(&table);
                 blocking(move || of_task.remove(&paths)).await?;
-                expired.count(&victims);
-                if kind == TableKind::Spans {
-                    let rows = victims.iter().map(|file| file.rows).sum::<u64>();
-                    *expired.spans.entry(tenant.clone()).or_default() += rows;
-                }
+                expired.count(tenant, kind, &victims);
             }
             expired.deleted += self.vacuum(&table, policy, now_unix_nano).await?;
         }
@@ -239,9 +235,13 @@ impl Expired {
         }
     }
 
-    fn count(&mut self, files: &[&DataFile]) {
+    fn count(&mut self, tenant: &Tenant, kind: TableKind, files: &[&DataFile]) {
+        let rows = files.iter().map(|f| f.rows).sum::<u64>();
+        if kind == TableKind::Spans && rows > 0 {
+            *self.spans.entry(tenant.clone()).or_default() += rows;
+        }
         self.files += files.len() as u64;
-        self.rows += files.iter().map(|f| f.rows).sum::<u64>();
+        self.rows += rows;
         self.bytes += files.iter().map(|f| f.bytes).sum::<u64>();
     }
 }

@@ -175,7 +175,6 @@ fn a_batch_comes_again_with_the_same_places_though_parts_were_joined() {
     world.write();
     // The verdict's first record is gone: both late parts wait for the one recorded behind them.
     world.crash(from);
-    world.write();
     world.settle();
     assert_eq!(world.stored()[&id(1)].len(), 3);
 }
