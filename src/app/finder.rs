@@ -1,5 +1,8 @@
 //! Looks whole traces up in the log by the flight recorder's index, whatever became of them.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::sync::Arc;
 
 use crate::log::{LogReader, ReadError, RecorderIndex};

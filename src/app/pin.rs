@@ -77,7 +77,7 @@ fn stopping<E>(_: E) -> PinError {
 impl Pinning {
     async fn fulfil(&self, wish: &Wish<'_>) -> Result<PinDocument, PinError> {
         let found = self.engine.trace(wish.tenant, wish.trace_id).await.map_err(|e| unavailable(&e))?;
-        let facts = found.ok_or(PinError::NotFound)?.facts;
+        let facts = found.ok_or_else(|| self.not_found())?.facts;
         if let (Decision::Kept, Some(rule), Some(class)) = (facts.decision, &facts.rule, &facts.retention) {
             return wish.kept(rule, class);
         }
@@ -97,6 +97,14 @@ impl Pinning {
         self.rescue(wish, &facts).await
     }
 
+    fn not_found(&self) -> PinError {
+        if self.finder.recorder.stats().missing == 0 {
+            return PinError::NotFound;
+        }
+        let not_yet = "a part of the flight recorder is not indexed yet, and the trace may be there; try again in a moment";
+        PinError::Unavailable(not_yet.into())
+    }
+
     async fn decide(&self, wish: &Wish<'_>) -> Result<Pinned, PinError> {
         let (answer, pinned) = oneshot::channel();
         let (tenant, verdict) = (wish.tenant.clone(), wish.verdict.clone());
@@ -109,7 +117,7 @@ impl Pinning {
         let verdict = Arc::new(wish.verdict.clone());
         let found =
             self.finder.find(wish.tenant, wish.trace_id, verdict).await.map_err(|error| match error {
-                FindError::NotThere { .. } => PinError::NotFound,
+                FindError::NotThere { .. } => self.not_found(),
                 error => unavailable(&error),
             })?;
         let (spans, first) = (found.trace.spans, found.trace.places.first().copied());

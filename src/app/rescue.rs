@@ -1,5 +1,8 @@
 //! Looks up dropped traces that are to be kept after all: the sampler wishes, the flight recorder has them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ pub struct RecorderIndex {
 /// Where a trace may have spans in the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recorded {
-    /// Records of spans, ascending. Some may hold none of the trace.
+    /// Records of spans, ascending, each once. Some may hold none of the trace.
     pub places: Vec<Position>,
     /// False while a part of the log is not indexed, or there are more than [`PLACES_MAX`].
     pub complete: bool,
@@ -130,6 +130,7 @@ impl RecorderIndex {
             let offsets = looked.0.into_iter().take(most);
             found.places.extend(offsets.map(|offset| Position(segment.base + u64::from(offset))));
         }
+        found.places.dedup();
         found
     }
 
