@@ -13,14 +13,17 @@ pub(super) struct Attribute<'a> {
     pub(super) is_nested: bool,
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
-    usual_attribute(raw).map_or_else(|| any_attribute(raw), Ok)
+    match usual_attribute(raw) {
+        Some(attribute) => Ok(attribute),
+        None => any_attribute(raw),
+    }
 }
 
 /// A `KeyValue` as every SDK writes it: key, then value, both short, one scalar in the value, all text ASCII. Nearly
 /// all attributes are of this form, and spans are mostly attributes. `None` for any other form, right or wrong.
-#[inline]
+#[inline(always)]
 fn usual_attribute(raw: &[u8]) -> Option<Attribute<'_>> {
     let [0x0a, key_length @ 0..=0x7f, rest @ ..] = raw else {
         return None;
@@ -41,6 +44,7 @@ fn usual_attribute(raw: &[u8]) -> Option<Attribute<'_>> {
     is_usual.then_some(Attribute { key, any, is_nested: false })
 }
 
+#[cold]
 fn any_attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
     let mut found = Attribute { key: &[], any: &[], is_nested: false };
     let mut fields = Fields::new(raw);

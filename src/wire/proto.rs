@@ -119,7 +119,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field; `None` at the end.
-    #[inline]
+    // Everything that looks at spans is a loop around this: a call and a result in memory would cost more than the work.
+    #[inline(always)]
     pub fn read(&mut self) -> Result<Option<Field<'a>>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -140,7 +141,7 @@ impl<'a> Fields<'a> {
         Ok(Some(Field { number, kind }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_varint(&mut self) -> Result<u64, WireError> {
         match self.rest {
             [first, rest @ ..] if *first < 0x80 => {
@@ -171,7 +172,7 @@ impl<'a> Fields<'a> {
         Err(if self.rest.len() >= 10 { WireError::Varint } else { WireError::Truncated("a varint") })
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_bytes(&mut self) -> Result<&'a [u8], WireError> {
         let length = self.read_varint()?;
         match usize::try_from(length).ok().and_then(|n| self.rest.split_at_checked(n)) {
@@ -183,7 +184,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         match self.rest.split_first_chunk::<N>() {
             Some((array, rest)) => {
