@@ -78,10 +78,18 @@ impl Oracle {
         Ok(())
     }
 
-    /// A verdict is never taken back while the log remembers it.
-    fn holds(&self, trace: TraceNumber, given: &Given) -> Result<(), Breach> {
-        let before = &self.known[&trace];
+    /// A verdict is never taken back while the log remembers it. Of a trace that was kept after all the drop may be recorded
+    /// once more, if that was on its way: the keep is recorded again behind it, and what comes late must be kept.
+    fn holds(&mut self, trace: TraceNumber, given: &Given) -> Result<(), Breach> {
+        let before = self.known[&trace].clone();
         if before.keep == given.keep {
+            return Ok(());
+        }
+        let rescued = |ever: &Vec<Given>| ever.windows(2).any(|two| !two[0].keep && two[1].keep);
+        if self.verdicts.get(&trace).is_some_and(rescued) {
+            if given.keep {
+                self.known.insert(trace, given.clone());
+            }
             return Ok(());
         }
         Err(format!("the verdict on trace {trace} flips: {before:?}, then {given:?}"))
