@@ -247,6 +247,10 @@ struct Slot {
     entry: Option<Entry>,
 }
 
+fn slot_in(blocks: &[Vec<Slot>], number: u32) -> Option<&Slot> {
+    blocks.get(number as usize / BLOCK)?.get(number as usize % BLOCK)
+}
+
 /// The entries by trace, and in the order of their first spans.
 pub(super) struct Entries {
     blocks: Vec<Vec<Slot>>,
@@ -275,7 +279,7 @@ impl Default for Entries {
 
 impl Entries {
     fn slot(&self, number: u32) -> Option<&Slot> {
-        self.blocks.get(number as usize / BLOCK)?.get(number as usize % BLOCK)
+        slot_in(&self.blocks, number)
     }
 
     fn slot_mut(&mut self, number: u32) -> Option<&mut Slot> {
@@ -316,10 +320,7 @@ impl Entries {
         self.newest = number;
         let hash = self.hasher.hash_one(key);
         let (blocks, hasher) = (&self.blocks, &self.hasher);
-        let hash_of = |number: &u32| {
-            let slot = blocks.get(*number as usize / BLOCK).and_then(|b| b.get(*number as usize % BLOCK));
-            slot.map_or(0, |slot| hasher.hash_one(slot.key))
-        };
+        let hash_of = |number: &u32| slot_in(blocks, *number).map_or(0, |slot| hasher.hash_one(slot.key));
         self.table.insert_unique(hash, number, hash_of);
         number
     }
@@ -350,10 +351,7 @@ impl Entries {
     pub(super) fn remove(&mut self, key: &Key) -> Option<Entry> {
         let hash = self.hasher.hash_one(key);
         let blocks = &self.blocks;
-        let is_it = |number: &u32| {
-            let slot = blocks.get(*number as usize / BLOCK).and_then(|b| b.get(*number as usize % BLOCK));
-            slot.is_some_and(|slot| slot.key == *key)
-        };
+        let is_it = |number: &u32| slot_in(blocks, *number).is_some_and(|slot| slot.key == *key);
         let number = self.table.find_entry(hash, is_it).ok()?.remove().0;
         let free = self.free;
         let slot = self.slot_mut(number)?;

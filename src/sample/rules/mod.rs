@@ -140,9 +140,7 @@ impl RuleSet {
     pub fn decide(&self, facts: &Facts<'_>, limiter: &mut Limiter, now: Duration) -> Verdict {
         let nothing = Matches::default();
         let matches = facts.matches.unwrap_or(&nothing);
-        let trace = TraceFacts { duration_nano: facts.duration_nano, matches };
-        let fits = |rule: &&Rule| rule.condition.as_ref().is_none_or(|c| c.holds(trace, &self.program));
-        let Some(rule) = self.rules.iter().find(fits) else {
+        let Some(rule) = self.rules.iter().find(|rule| self.fits(rule, facts.duration_nano, matches)) else {
             return self.verdict(&self.unmatched.0, &self.unmatched.1, Outcome::KEPT, self.debug);
         };
         if self.debug {
@@ -158,11 +156,17 @@ impl RuleSet {
     pub fn rescues(&self, facts: &Facts<'_>, dropped_by: &str) -> Option<Verdict> {
         let nothing = Matches::default();
         let matches = facts.matches.unwrap_or(&nothing);
-        let trace = TraceFacts { duration_nano: facts.duration_nano, matches };
-        let before = self.rules.iter().take_while(|rule| &*rule.name != dropped_by);
-        let fits = |rule: &&Rule| rule.condition.as_ref().is_none_or(|c| c.holds(trace, &self.program));
-        let rule = before.into_iter().find(fits).filter(|rule| rule.action.keeps_all())?;
+        let mut before = self.rules.iter().take_while(|rule| &*rule.name != dropped_by);
+        let rule = before.find(|rule| self.fits(rule, facts.duration_nano, matches))?;
+        if !rule.action.keeps_all() {
+            return None;
+        }
         Some(self.verdict(&rule.name, &rule.retention, Outcome::KEPT, false))
+    }
+
+    fn fits(&self, rule: &Rule, duration_nano: u64, matches: &Matches) -> bool {
+        let trace = TraceFacts { duration_nano, matches };
+        rule.condition.as_ref().is_none_or(|condition| condition.holds(trace, &self.program))
     }
 
     fn verdict(&self, rule: &Arc<str>, retention: &Arc<str>, outcome: Outcome, debug: bool) -> Verdict {

@@ -148,9 +148,7 @@ impl Sampler {
     pub fn go_live(&mut self) -> Vec<Arc<Batch>> {
         self.counting = true;
         // Requests that were scanned before a change of rules were so before the restart.
-        let current = self.rulebook.current().version();
-        let oldest = self.entries.oldest_first().next().map(|(_, _, entry)| entry.rules_version);
-        self.rulebook.retire_before(oldest.unwrap_or(current));
+        self.retire_before_oldest(self.rulebook.current().version());
         self.stats.spans_lost_in_log = self.balance.settle(&self.outstanding());
         self.in_flight.values().cloned().collect()
     }
@@ -395,6 +393,11 @@ impl Sampler {
         if now.saturating_sub(self.rules_since.1) < RULES_STAY {
             return;
         }
+        self.retire_before_oldest(current);
+    }
+
+    /// `current` are the rules in force.
+    fn retire_before_oldest(&self, current: u32) {
         let oldest = self.entries.oldest_first().next().map(|(_, _, entry)| entry.rules_version);
         self.rulebook.retire_before(oldest.unwrap_or(current));
     }

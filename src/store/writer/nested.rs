@@ -36,7 +36,7 @@ impl Field {
 
 /// A list of structs that end in attributes: `attributes` (a map), `attributes_types`, `attributes_raw`,
 /// `dropped_attributes_count`.
-struct Items {
+pub(super) struct Items {
     /// The fields before the map.
     fields: Vec<Field>,
     entries: Entries,
@@ -180,11 +180,18 @@ impl Items {
         Ok(())
     }
 
-    fn end_pages(&mut self, row: u32, press: &mut Press) -> ParquetResult<()> {
+    /// Ends pages that are large enough before this row.
+    pub(super) fn end_pages(&mut self, row: u32, press: &mut Press) -> ParquetResult<()> {
         if self.bytes() >= PAGE_BYTES { self.end_page(row, press) } else { Ok(()) }
     }
 
-    fn finish(
+    /// Whether the row group should end because of its keys.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.entries.is_full()
+    }
+
+    /// The chunks, in the order of the schema.
+    pub(super) fn finish(
         mut self,
         rows: u32,
         mut column: impl FnMut() -> ColumnDescPtr,
@@ -213,99 +220,49 @@ pub(super) fn raw_list<'a>(
     Ok(Some(list))
 }
 
-/// The column `events`.
-pub(super) struct Events(Items);
-
-impl Default for Events {
-    fn default() -> Self {
+impl Items {
+    /// The column `events`.
+    pub(super) fn events() -> Self {
         // time, time_unix_nano, name
         let fields = [Leaf::unique_longs(false), Leaf::unique_longs(false), Leaf::texts()];
-        Self(Items::new(fields.into_iter().map(Field::required).collect()))
+        Self::new(fields.into_iter().map(Field::required).collect())
     }
-}
 
-impl Events {
-    /// Appends an event, given as raw `Event`, to a row.
-    pub(super) fn put(&mut self, row: u32, raw: &[u8]) -> Result<(), WireError> {
+    /// Appends an event, given as raw `Event`, to a row of `events`.
+    pub(super) fn put_event(&mut self, row: u32, raw: &[u8]) -> Result<(), WireError> {
         let event = EventView::parse(raw)?;
-        let repetition = self.0.begin(row);
+        let repetition = self.begin(row);
         let longs = [micros(event.time_unix_nano), event.time_unix_nano as i64];
-        for (field, value) in self.0.fields.iter_mut().zip(longs) {
+        for (field, value) in self.fields.iter_mut().zip(longs) {
             field.leaf.put_long(value);
         }
-        self.0.fields[2].put(Some(event.name.as_bytes()));
-        self.0.end(repetition, raw, 3, event.dropped_attributes_count)
+        self.fields[2].put(Some(event.name.as_bytes()));
+        self.end(repetition, raw, 3, event.dropped_attributes_count)
     }
 
-    /// Ends pages that are large enough before this row.
-    pub(super) fn end_pages(&mut self, row: u32, press: &mut Press) -> ParquetResult<()> {
-        self.0.end_pages(row, press)
-    }
-
-    /// Whether the row group should end because of its keys.
-    pub(super) fn is_full(&mut self) -> bool {
-        self.0.entries.is_full()
-    }
-
-    /// The chunks, in the order of the schema.
-    pub(super) fn finish(
-        self,
-        rows: u32,
-        column: impl FnMut() -> ColumnDescPtr,
-        press: &mut Press,
-    ) -> ParquetResult<Vec<Finished>> {
-        self.0.finish(rows, column, press)
-    }
-}
-
-/// The column `links`.
-pub(super) struct Links(Items);
-
-impl Default for Links {
-    fn default() -> Self {
+    /// The column `links`.
+    pub(super) fn links() -> Self {
         // trace_id, span_id, trace_state, flags
-        Self(Items::new(vec![
+        Self::new(vec![
             Field::required(Leaf::unique_texts()),
             Field::required(Leaf::unique_texts()),
             Field::optional(Leaf::texts()),
             Field::required(Leaf::longs()),
-        ]))
+        ])
     }
-}
 
-impl Links {
-    /// Appends a link, given as raw `Link`, to a row.
-    pub(super) fn put(&mut self, row: u32, raw: &[u8]) -> Result<(), WireError> {
+    /// Appends a link, given as raw `Link`, to a row of `links`.
+    pub(super) fn put_link(&mut self, row: u32, raw: &[u8]) -> Result<(), WireError> {
         let link = LinkView::parse(raw)?;
-        let repetition = self.0.begin(row);
+        let repetition = self.begin(row);
         let mut hex = Vec::new();
-        for (field, id) in self.0.fields.iter_mut().zip([link.trace_id, link.span_id]) {
+        for (field, id) in self.fields.iter_mut().zip([link.trace_id, link.span_id]) {
             hex.clear();
             append_hex(&mut hex, id);
             field.put(Some(&hex));
         }
-        self.0.fields[2].put((!link.trace_state.is_empty()).then_some(link.trace_state.as_bytes()));
-        self.0.fields[3].put(Some(&i64::from(link.flags).to_le_bytes()));
-        self.0.end(repetition, raw, 4, link.dropped_attributes_count)
-    }
-
-    /// Ends pages that are large enough before this row.
-    pub(super) fn end_pages(&mut self, row: u32, press: &mut Press) -> ParquetResult<()> {
-        self.0.end_pages(row, press)
-    }
-
-    /// Whether the row group should end because of its keys.
-    pub(super) fn is_full(&mut self) -> bool {
-        self.0.entries.is_full()
-    }
-
-    /// The chunks, in the order of the schema.
-    pub(super) fn finish(
-        self,
-        rows: u32,
-        column: impl FnMut() -> ColumnDescPtr,
-        press: &mut Press,
-    ) -> ParquetResult<Vec<Finished>> {
-        self.0.finish(rows, column, press)
+        self.fields[2].put((!link.trace_state.is_empty()).then_some(link.trace_state.as_bytes()));
+        self.fields[3].put(Some(&i64::from(link.flags).to_le_bytes()));
+        self.end(repetition, raw, 4, link.dropped_attributes_count)
     }
 }

@@ -7,7 +7,7 @@ use super::file::{RowGroup, Rows};
 use super::gather::{Gathered, SpanEntry};
 use super::leaf::{Finished, Flat, Leaf, Press, Runs};
 use super::maps::SpanAttributes;
-use super::nested::{Events, Links, raw_list};
+use super::nested::{Items, raw_list};
 use super::shared::{SharedAttributes, wire};
 use super::span_fields::{Memos, Scalars, Words, edited_state, put_count, put_nonempty, put_typed};
 use super::text::{KINDS, STATUS_CODES, append_hex, micros};
@@ -71,8 +71,8 @@ pub(super) struct SpanRows<'a> {
     scope_raw: Flat,
     scope_dropped: Flat,
     scope_schema_url: Flat,
-    events: Events,
-    links: Links,
+    events: Items,
+    links: Items,
 }
 
 impl<'a> SpanRows<'a> {
@@ -121,8 +121,8 @@ impl<'a> SpanRows<'a> {
             scope_raw: texts(),
             scope_dropped: zeros(),
             scope_schema_url: texts(),
-            events: Events::default(),
-            links: Links::default(),
+            events: Items::events(),
+            links: Items::links(),
         }
     }
 
@@ -341,10 +341,10 @@ impl<'a> Rows<'a> for SpanRows<'a> {
         self.put_scalars(entry, &scalars);
         self.put_verdict(entry, scalars.trace_state);
         for event in &scalars.events {
-            self.events.put(self.row, event).map_err(wire)?;
+            self.events.put_event(self.row, event).map_err(wire)?;
         }
         for link in &scalars.links {
-            self.links.put(self.row, link).map_err(wire)?;
+            self.links.put_link(self.row, link).map_err(wire)?;
         }
         self.runs.resources.push(entry.resource, 1);
         self.runs.scopes.push(entry.scope, 1);
