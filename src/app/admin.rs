@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
 
-use super::events::{Event, Events, Log, SharedGauges};
+use super::events::{Event, Events, Log, SharedGauges, ask};
 use super::memory::Memory;
 use crate::api::Admin;
 use crate::ledger::Ledger;
@@ -72,12 +71,7 @@ pub struct Remembered(pub Events);
 impl Verdicts for Remembered {
     fn verdict(&self, tenant: &Tenant, trace_id: TraceId) -> BoxFuture<'_, Option<Arc<Verdict>>> {
         let tenant = tenant.clone();
-        async move {
-            let (answer, verdict) = oneshot::channel();
-            self.0.send(Event::Verdict(tenant, trace_id, answer)).await.ok()?;
-            verdict.await.ok().flatten()
-        }
-        .boxed()
+        async move { ask(&self.0, |answer| Event::Verdict(tenant, trace_id, answer)).await.flatten() }.boxed()
     }
 }
 
@@ -87,12 +81,8 @@ pub struct NotStored(pub Events);
 impl LiveSource for NotStored {
     fn live(&self, filter: LiveFilter) -> BoxFuture<'_, Vec<LiveTrace>> {
         async move {
-            let (answer, traces) = oneshot::channel();
-            // Without a sampler the daemon is going down: the table answers alone.
-            match self.0.send(Event::Live(filter, answer)).await {
-                Ok(()) => traces.await.unwrap_or_default(),
-                Err(_) => Vec::new(),
-            }
+            // Without a sampler the table answers alone.
+            ask(&self.0, |answer| Event::Live(filter, answer)).await.unwrap_or_default()
         }
         .boxed()
     }

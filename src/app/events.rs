@@ -97,3 +97,10 @@ pub struct Gauges {
 
 /// The gauges, shared.
 pub type SharedGauges = Arc<Gauges>;
+
+/// Asks the sampler's loop: the event takes along where the answer goes. `None` without a sampler: the daemon is going down.
+pub async fn ask<T>(events: &Events, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
+    let (sender, answer) = oneshot::channel();
+    events.send(event(sender)).await.ok()?;
+    answer.await.ok()
+}

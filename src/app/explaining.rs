@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
 
-use super::events::{Event, Events};
+use super::events::{Event, Events, ask};
 use crate::ledger::Ledger;
 use crate::query::{RuleTexts, Standing, Standings};
 use crate::rules_source::RulesHistory;
@@ -26,11 +25,9 @@ impl Standings for Explaining {
     fn standing(&self, tenant: &Tenant, trace_id: TraceId) -> BoxFuture<'_, Standing> {
         let tenant = tenant.clone();
         async move {
-            let (answer, waiting) = oneshot::channel();
-            // Without a sampler the daemon is going down: the ledger answers alone.
-            let asked = self.events.send(Event::Waiting(tenant.clone(), trace_id, answer)).await;
-            let waiting = if asked.is_ok() { waiting.await.ok().flatten() } else { None };
-            if let Some(waiting) = waiting {
+            // Without a sampler the ledger answers alone.
+            let waiting = ask(&self.events, |answer| Event::Waiting(tenant.clone(), trace_id, answer));
+            if let Some(waiting) = waiting.await.flatten() {
                 let in_nano = waiting.due.saturating_sub(self.clock.monotonic()).as_nanos();
                 let in_nano = u64::try_from(in_nano).unwrap_or(u64::MAX);
                 let due_unix_nano = self.clock.now_unix_nano().saturating_add(in_nano);

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
 
-use super::events::{Event, Events};
+use super::events::{Event, Events, ask};
 use super::finder::{FindError, Finder};
 use crate::api::{PinError, Pins};
 use crate::log::ReadError;
@@ -70,7 +69,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> PinError {
     PinError::Unavailable(error.to_string())
 }
 
-fn stopping<E>(_: E) -> PinError {
+fn stopping() -> PinError {
     PinError::Unavailable("shutting down".into())
 }
 
@@ -106,11 +105,9 @@ impl Pinning {
     }
 
     async fn decide(&self, wish: &Wish<'_>) -> Result<Pinned, PinError> {
-        let (answer, pinned) = oneshot::channel();
         let (tenant, verdict) = (wish.tenant.clone(), wish.verdict.clone());
-        let event = Event::Pin { tenant, trace_id: wish.trace_id, verdict, answer };
-        self.events.send(event).await.map_err(stopping)?;
-        pinned.await.map_err(stopping)
+        let event = |answer| Event::Pin { tenant, trace_id: wish.trace_id, verdict, answer };
+        ask(&self.events, event).await.ok_or_else(stopping)
     }
 
     async fn rescue(&self, wish: &Wish<'_>, facts: &TraceFacts) -> Result<PinDocument, PinError> {
@@ -121,7 +118,7 @@ impl Pinning {
                 error => unavailable(&error),
             })?;
         let (spans, first) = (found.trace.spans, found.trace.places.first().copied());
-        self.events.send(Event::Rescued(vec![found.trace])).await.map_err(stopping)?;
+        self.events.send(Event::Rescued(vec![found.trace])).await.map_err(|_| stopping())?;
         let kept_by = self.confirmed(wish).await?;
         // Nothing held it in the log until then.
         if let Some(Err(ReadError::Released)) = first.map(|first| self.finder.records.read(first)) {
@@ -159,16 +156,14 @@ impl Pinning {
 
     /// A verdict acts once it is on the disk; until then its trace is still pending.
     async fn is_kept(&self, wish: &Wish<'_>) -> Result<Option<Arc<Verdict>>, PinError> {
-        let (answer, live) = oneshot::channel();
         let filter = LiveFilter::trace(wish.tenant.clone(), wish.trace_id);
-        self.events.send(Event::Live(filter, answer)).await.map_err(stopping)?;
-        if live.await.map_err(stopping)?.iter().any(|part| part.state == LiveState::Pending) {
+        let live = ask(&self.events, |answer| Event::Live(filter, answer)).await.ok_or_else(stopping)?;
+        if live.iter().any(|part| part.state == LiveState::Pending) {
             return Ok(None);
         }
-        let (answer, verdict) = oneshot::channel();
-        let event = Event::Verdict(wish.tenant.clone(), wish.trace_id, answer);
-        self.events.send(event).await.map_err(stopping)?;
-        Ok(verdict.await.map_err(stopping)?.filter(|verdict| verdict.keep))
+        let event = |answer| Event::Verdict(wish.tenant.clone(), wish.trace_id, answer);
+        let verdict = ask(&self.events, event).await.ok_or_else(stopping)?;
+        Ok(verdict.filter(|verdict| verdict.keep))
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
-use super::noting::Noting;
-use crate::log::{Record, RecordKind, Replay};
+use super::noting::{self, Noting};
+use crate::ledger::Ledger;
+use crate::log::{Position, Record, RecordKind, Replay};
 use crate::runtime::{Clock, Tasks};
 use crate::sample::records::{decode_done, decode_flush, decode_rescue, decode_verdicts};
-use crate::sample::{Rulebook, Sampler};
+use crate::sample::{Checkpoint, Rulebook, Sampler};
 
 /// A sampler that has read the log. That may take a while: on a thread of its own, so that signals are still heard.
 pub(super) async fn replayed(
@@ -27,6 +28,22 @@ pub(super) async fn replayed(
         sampler
     });
     read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))
+}
+
+/// Has the sampler go on from a checkpoint and from the ledger of decisions, and says where replay begins: what lies before
+/// that in the log is settled, counted and noted.
+pub fn resume(
+    sampler: &mut Sampler,
+    checkpoint: Option<&Checkpoint>,
+    ledger: &Arc<Ledger>,
+    oldest: Position,
+) -> (Position, Noting) {
+    let mut begin = oldest;
+    if let Some(checkpoint) = checkpoint {
+        begin = begin.max(checkpoint.replay_from.min(noting::needed_from(ledger)));
+        sampler.resume(checkpoint);
+    }
+    (begin, Noting::new(ledger.clone(), begin))
 }
 
 /// Feeds what is in the log to the sampler, as if it came now but for its age.

@@ -16,10 +16,10 @@ use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
 use super::memory::{Memory, NotesBudget, questions};
-use super::noting::{self, Noting};
+use super::noting;
 use super::pin::Pinning;
 use super::recording;
-use super::replay::replayed;
+use super::replay::{replayed, resume};
 use super::rescue::{Rescuing, WISHES_QUEUE};
 use super::rules::{load_rules, spawn_rules};
 use super::storing::Storing;
@@ -80,12 +80,8 @@ pub(super) async fn start(
     let app_id = data_id(disk.as_ref(), &SystemRandom, &config.data, log.stats().segments == 0)?;
     let ledger = noting::open(&config, &disk, &clock, &app_id);
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
-    let mut begin = log.stats().oldest;
-    if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &config.data, &app_id) {
-        begin = begin.max(checkpoint.replay_from.min(noting::needed_from(&ledger)));
-        sampler.resume(&checkpoint);
-    }
-    let noting = Noting::new(ledger.clone(), begin);
+    let checkpoint = checkpoint::load(disk.as_ref(), &config.data, &app_id);
+    let (begin, noting) = resume(&mut sampler, checkpoint.as_ref(), &ledger, log.stats().oldest);
     let mut sampler = replayed(&tasks, sampler, replay.from(begin), &rulebook, &clock, noting).await?;
     let unfinished = sampler.go_live();
 

@@ -11,8 +11,7 @@ use tracewell::app::events::{Attachment, EVENTS_MAX, Event, Gauges, Log, SharedG
 use tracewell::app::finder::Finder;
 use tracewell::app::ingest::Pipeline;
 use tracewell::app::memory::NotesBudget;
-use tracewell::app::noting::{self, Noting};
-use tracewell::app::replay::replay_into;
+use tracewell::app::replay::{replay_into, resume};
 use tracewell::app::rescue::{Rescuing, WISHES_QUEUE};
 use tracewell::app::rules::resumed;
 use tracewell::app::start::data_id;
@@ -144,12 +143,8 @@ impl Process {
         let config = SamplerConfig { index_bytes_max: settings.index_bytes, ..SamplerConfig::default() };
         let mut sampler = Sampler::new(config, rulebook.clone());
         let ledger = Arc::new(Ledger::open(disk.clone(), clock.clone(), settings.ledger(&app_id)));
-        let mut begin = log.stats().oldest;
-        if let Some(checkpoint) = checkpoint::load(disk.as_ref(), &data, &app_id) {
-            begin = begin.max(checkpoint.replay_from.min(noting::needed_from(&ledger)));
-            sampler.resume(&checkpoint);
-        }
-        let mut noting = Noting::new(ledger.clone(), begin);
+        let checkpoint = checkpoint::load(disk.as_ref(), &data, &app_id);
+        let (begin, mut noting) = resume(&mut sampler, checkpoint.as_ref(), &ledger, log.stats().oldest);
         noting.seed(&mut sampler);
         let told = |record: &Record| {
             seen(record);

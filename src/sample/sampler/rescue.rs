@@ -170,13 +170,6 @@ impl Sampler {
         numbered.into()
     }
 
-    /// Remembers a verdict from before the log begins: late spans inherit it.
-    pub fn remember(&mut self, tenant: &Tenant, trace_id: TraceId, verdict: &Arc<Verdict>) {
-        let key = Key { tenant: self.tenants.number(tenant), trace_id };
-        let verdict = self.decisions.share(Verdict::clone(verdict));
-        self.decisions.insert(self.tenants.fingerprint(&key), &verdict);
-    }
-
     /// What is remembered of a trace that was decided.
     pub fn verdict(&self, tenant: &Tenant, trace_id: &TraceId) -> Option<Arc<Verdict>> {
         let key = Key { tenant: self.tenants.find(tenant)?, trace_id: *trace_id };

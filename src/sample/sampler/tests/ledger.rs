@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sample::records::encode_rescue;
-use crate::sample::{LiveTrace, Pinned, Rescued};
+use crate::sample::{Fingerprint, LiveTrace, Pinned, Rescued};
 
 impl World {
     /// Dies, and reads only what a checkpoint does not tell: that must make no difference to reading everything.
@@ -16,10 +16,10 @@ impl World {
         for rec in &self.log[..from] {
             match rec {
                 Rec::Verdicts(payload) => decode_verdicts(payload).unwrap().iter().for_each(|d| {
-                    self.sampler.remember(&d.tenant, d.trace_id, &d.verdict);
+                    self.sampler.seed(Fingerprint::of(&d.tenant, &d.trace_id), &d.verdict);
                 }),
                 Rec::Rescue(payload) => decode_rescue(payload).unwrap().iter().for_each(|d| {
-                    self.sampler.remember(&d.tenant, d.trace_id, &d.verdict);
+                    self.sampler.seed(Fingerprint::of(&d.tenant, &d.trace_id), &d.verdict);
                 }),
                 _ => {}
             }
