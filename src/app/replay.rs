@@ -23,11 +23,12 @@ pub(super) async fn replayed(
     let (rulebook, clock) = (rulebook.clone(), clock.clone());
     let read = tasks.blocking("replay", move || {
         noting.seed(&mut sampler);
+        let outcome = replay.outcome();
         let replay = replay.inspect(|record| noting.note(record));
         replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
-        sampler
+        outcome.check().map(|()| sampler)
     });
-    read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))
+    Ok(read.await.map_err(|died| StartError::Setting(format!("the log cannot be read: {died}")))??)
 }
 
 /// Has the sampler go on from a checkpoint and from the ledger of decisions, and says where replay begins: what lies before

@@ -32,6 +32,6 @@ pub use open::{Log, Opened};
 pub use reader::LogReader;
 pub use record::{Encoded, Position, Record, RecordKind, SpansMeta, SpansRecord};
 pub use recorder::{PLACES_MAX, Recorded, RecorderIndex, RecorderStats};
-pub use replay::Replay;
+pub use replay::{Replay, ReplayOutcome};
 pub use shared::LogStats;
 pub use writer::{Committed, LogWriter, Refused};

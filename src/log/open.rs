@@ -1,6 +1,6 @@
 //! Opens the log: finds its segments, cuts what was never finished off its end.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,8 +18,8 @@ use super::scan::Scanner;
 use super::segments::Segment;
 use super::shared::Shared;
 use super::writer::LogWriter;
-use crate::runtime::disk::read_full_at;
-use crate::runtime::{Clock, Disk, OpenMode};
+use crate::runtime::disk::{is_full, read_full_at, write_all_at};
+use crate::runtime::{Clock, Disk, DiskFile, OpenMode};
 
 /// The log; see [`Log::open`].
 pub struct Log;
@@ -160,7 +160,27 @@ fn cut_tail(shared: &Shared, last: &FoundSegment) -> Result<u64, LogError> {
         if torn > 0 {
             file.truncate(end).map_err(failed(path.clone()))?;
         }
-        file.sync_data().map_err(failed(path))?;
+        write_again(&*file, end).and_then(|()| file.sync_data()).map_err(failed(path))?;
+        // Its name may not be durable yet either.
+        let dir = &shared.config.dir;
+        shared.disk.sync_dir(dir).map_err(failed(dir.clone()))?;
     }
     Ok(end)
+}
+
+/// Writes what the file holds over itself. After a failed sync the system takes pages for clean that never reached the disk:
+/// it still shows them, and another sync would pass them over.
+fn write_again(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
+    let mut chunk = vec![0; (1 << 20).min(bytes as usize)];
+    let mut at = 0;
+    while at < bytes {
+        let wanted = chunk.len().min((bytes - at) as usize);
+        // What cannot be read is damage, and stays as it is; so does what a full disk cannot take a second time.
+        let read = read_full_at(file, &mut chunk[..wanted], at).unwrap_or(0);
+        match write_all_at(file, &mut [IoSlice::new(&chunk[..read])], at) {
+            Err(error) if !is_full(&error) => return Err(error),
+            _ => at += wanted as u64,
+        }
+    }
+    Ok(())
 }

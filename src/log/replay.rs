@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::vec;
 
+use parking_lot::Mutex;
+
+use super::error::LogError;
 use super::frame::segment_name;
 use super::record::{Position, Record};
-use super::scan::{Damage, Scanner};
+use super::scan::Scanner;
 use super::segments::Segment;
 use super::shared::Shared;
 use crate::runtime::OpenMode;
@@ -18,6 +21,18 @@ pub struct Replay {
     segments: vec::IntoIter<Segment>,
     current: Option<(Segment, Scanner)>,
     from: Position,
+    failure: Arc<Mutex<Option<LogError>>>,
+}
+
+/// Says afterwards whether a [`Replay`] came to the log's end; see [`Replay::outcome`].
+pub struct ReplayOutcome(Arc<Mutex<Option<LogError>>>);
+
+impl ReplayOutcome {
+    /// # Errors
+    /// If a segment could not be opened: the replay ended before it, and what follows is still there for another try.
+    pub fn check(self) -> Result<(), LogError> {
+        self.0.lock().take().map_or(Ok(()), Err)
+    }
 }
 
 impl Replay {
@@ -26,9 +41,20 @@ impl Replay {
         Self { from: position, ..self }
     }
 
+    /// To be asked when the replay has ended.
+    pub fn outcome(&self) -> ReplayOutcome {
+        ReplayOutcome(Arc::clone(&self.failure))
+    }
+
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let segments: Vec<Segment> = shared.segments.lock().iter().copied().collect();
-        Self { shared, segments: segments.into_iter(), current: None, from: Position(0) }
+        Self {
+            shared,
+            segments: segments.into_iter(),
+            current: None,
+            from: Position(0),
+            failure: Arc::default(),
+        }
     }
 
     fn open_next(&mut self) -> Option<()> {
@@ -38,9 +64,11 @@ impl Replay {
             Ok(file) => {
                 self.current = Some((segment, Scanner::new(file, segment.base, segment.bytes())));
             }
-            Err(error) => {
-                tracing::error!(base = segment.base, %error, "a log segment cannot be read");
-                self.shared.counters.count_damage(Damage { places: 1, bytes: segment.bytes() });
+            // Not damage: to go on without it would lose what was acknowledged.
+            Err(source) => {
+                *self.failure.lock() = Some(LogError::Io { path, source });
+                self.segments = Vec::new().into_iter();
+                return None;
             }
         }
         Some(())

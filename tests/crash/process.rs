@@ -150,7 +150,9 @@ impl Process {
             seen(record);
             noting.note(record);
         };
+        let outcome = replay.outcome();
         replay_into(&mut sampler, replay.from(begin).inspect(told), &rulebook, clock.as_ref());
+        outcome.check().map_err(|e| e.to_string())?;
         let unfinished = sampler.go_live();
 
         let gauges = SharedGauges::new(Gauges::default());

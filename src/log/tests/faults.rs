@@ -160,3 +160,34 @@ fn what_a_restart_has_seen_survives_the_next_power_cut() {
     assert_eq!(killed.replayed().len(), 2);
     assert_eq!(killed.restarted(0.0).replayed().len(), 2);
 }
+
+#[test]
+fn a_segment_that_cannot_be_opened_ends_the_replay_and_is_no_damage() {
+    let mut rig = Rig::new(LogConfig { segment_bytes: 8192, ..config() });
+    let all: Vec<Position> = (0..30).map(|n| rig.put(&spans(n, 1000)).unwrap()).collect();
+    assert!(rig.segments().len() > 2);
+    let after = rig.restarted(0.0);
+    after.disk.faults(|faults| faults.opens_to_fail = 1);
+    let Rig { log, .. } = after;
+    let outcome = log.replay.outcome();
+    assert_eq!(log.replay.count(), 0, "nothing behind what could not be read");
+    let error = outcome.check().unwrap_err().to_string();
+    assert!(error.contains(".seg"), "{error}");
+    assert_eq!(log.handle.stats().damaged, 0);
+
+    let again = rig.restarted(0.0).log;
+    let outcome = again.replay.outcome();
+    let seen: Vec<Position> = again.replay.map(|record| record.position).collect();
+    assert_eq!(seen, all);
+    outcome.check().unwrap();
+}
+
+#[test]
+fn what_replay_reads_is_durable_before_it_acts() {
+    let mut rig = Rig::new(config());
+    // The name of the only segment never reached the platter; the process dies, the machine does not.
+    rig.disk.faults(|faults| (faults.dir_syncs_to_fail, faults.truncates_to_fail) = (1, 1));
+    assert_eq!(rig.put(&spans(1, 100)), Err(AppendError::Failed));
+    let seen = Rig::on(rig.disk.clone(), config()).replayed().len();
+    assert_eq!(rig.restarted(0.0).replayed().len(), seen, "after the power cut as before it");
+}

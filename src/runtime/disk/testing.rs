@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::{Disk, DiskFile, OpenMode, Space};
 
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
 
@@ -26,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) dir_syncs_to_fail: u32,
     /// The next truncations that fail.
     pub(crate) truncates_to_fail: u32,
+    /// The next opens of files that are there that fail.
+    pub(crate) opens_to_fail: u32,
     pub(crate) read_only: bool,
     /// Whether the disk says how full it is.
     pub(crate) tells_space: bool,
@@ -42,6 +45,7 @@ impl Default for Faults {
             syncs_to_fail: 0,
             dir_syncs_to_fail: 0,
             truncates_to_fail: 0,
+            opens_to_fail: 0,
             read_only: false,
             tells_space: true,
             sync_time: Duration::ZERO,
@@ -164,6 +168,9 @@ impl Disk for MemDisk {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             state.names.insert(path.to_path_buf(), Shared::default());
+        } else if state.faults.opens_to_fail > 0 {
+            state.faults.opens_to_fail -= 1;
+            return Err(io::Error::from_raw_os_error(EMFILE));
         }
         let inode = Arc::clone(state.names.get(path).ok_or_else(not_found)?);
         Ok(Arc::new(MemFile { disk: self.clone(), inode }))

@@ -89,11 +89,10 @@ impl World {
             Ok(process) => process,
             Err(error) => {
                 note!(self.journal, "start fails: {error}");
-                let is_fair = self.machine.disk.weather().writes == 0.0
-                    && self.machine.disk.weather().capacity_bytes == CALM.capacity_bytes
-                    && !self.machine.disk.weather().read_only
-                    && self.machine.disk.weather().syncs == 0.0;
-                if is_fair && !self.machine.disk.is_dead() {
+                let weather = self.machine.disk.weather();
+                let fails = weather.writes + weather.syncs + weather.names + weather.opens;
+                let is_full = weather.capacity_bytes != CALM.capacity_bytes;
+                if fails == 0.0 && !is_full && !weather.read_only && !self.machine.disk.is_dead() {
                     return Err(format!("the daemon does not start: {error}"));
                 }
                 return Ok(false);

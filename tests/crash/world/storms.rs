@@ -14,7 +14,7 @@ impl World {
             self.oracle.suffers(&disk.damage());
         }
         let used = disk.used_bytes();
-        let weather = match self.dice.below(8) {
+        let weather = match self.dice.below(9) {
             _ if !self.perils.storms => CALM,
             0..4 => CALM,
             4 => Weather { syncs: 0.1, writes: 0.05, names: 0.1, ..CALM },
@@ -25,7 +25,8 @@ impl World {
                 writes: 0.05,
                 ..CALM
             },
-            _ => Weather { read_only: self.dice.chance(0.3), syncs: 0.3, ..CALM },
+            7 => Weather { read_only: self.dice.chance(0.3), syncs: 0.3, ..CALM },
+            _ => Weather { opens: 0.2, ..CALM },
         };
         let weather =
             Weather { misdirected: if is_rotten && self.dice.chance(0.1) { 0.1 } else { 0.0 }, ..weather };
