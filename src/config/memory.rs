@@ -65,7 +65,7 @@ pub(super) const PARTS: [Part; PARTS_COUNT] = [
     part("", 6, 2, 2, 16),
     part("", 4, 1, 2, 64),
     part("sample.index", 24, 2, 6, u64::MAX / MIB),
-    part("sample.decisions", 4, 2, 1, 256),
+    part("sample.decisions", 4, 2, 1, 64),
     part("store.flush.bytes", 20, STORE_PEAK, 3, 64),
     part("query.cache", 2, 1, 1, 64),
     part("", 10, QUESTION_PEAK, 1, 512),

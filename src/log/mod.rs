@@ -12,6 +12,7 @@ mod error;
 pub mod frame;
 mod handle;
 mod open;
+mod pace;
 mod queue;
 mod reader;
 mod record;

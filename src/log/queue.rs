@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -36,14 +37,37 @@ pub(super) struct Queue<A> {
 
 struct Waiting<A> {
     entries: Vec<Entry<A>>,
+    bytes: usize,
+    /// The writer waits for this many bytes, beside the clock.
+    bytes_wanted: usize,
     closed: bool,
+}
+
+impl<A> Waiting<A> {
+    fn is_enough(&self) -> bool {
+        self.bytes >= self.bytes_wanted
+    }
+
+    fn take(&mut self) -> Vec<Entry<A>> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries)
+    }
+}
+
+/// What a writer waits for when something is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct More {
+    /// No longer than this.
+    pub(super) time: Duration,
+    /// Or until so many bytes are there.
+    pub(super) bytes: usize,
 }
 
 impl<A> Queue<A> {
     pub(super) fn new(bytes_max: usize) -> Self {
         let bytes_max = bytes_max.clamp(1, u32::MAX as usize);
         Self {
-            waiting: Mutex::new(Waiting { entries: Vec::new(), closed: false }),
+            waiting: Mutex::new(Waiting { entries: Vec::new(), bytes: 0, bytes_wanted: 0, closed: false }),
             gathered: Condvar::new(),
             appended: Arc::new(Semaphore::new(bytes_max)),
             submitted: Arc::new(Semaphore::new(bytes_max)),
@@ -74,33 +98,41 @@ impl<A> Queue<A> {
 
     /// Puts the record at the end.
     pub(super) fn push(&self, shared: &Shared, entry: Entry<A>) -> Result<(), AppendError> {
-        let bytes = entry.encoded.payload_bytes() as u64;
+        let bytes = entry.encoded.payload_bytes();
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(AppendError::Closed);
         }
-        shared.counters.queue_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.counters.queue_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         waiting.entries.push(entry);
-        let first = waiting.entries.len() == 1;
+        let was_enough = waiting.is_enough();
+        waiting.bytes += bytes;
+        let wakes = waiting.entries.len() == 1 || (!was_enough && waiting.is_enough());
         drop(waiting);
-        if first {
+        if wakes {
             self.gathered.notify_one();
         }
         Ok(())
     }
 
-    /// Waits until something has gathered and takes all of it; `None` once closed and empty.
-    pub(super) fn wait(&self) -> Option<Vec<Entry<A>>> {
+    /// Waits until something has gathered, then for as long as `more` says, or until as many bytes are there as it wants.
+    /// Takes all of it; `None` once closed and empty.
+    pub(super) fn wait(&self, more: More) -> Option<Vec<Entry<A>>> {
         let mut waiting = self.waiting.lock();
         while waiting.entries.is_empty() && !waiting.closed {
             self.gathered.wait(&mut waiting);
         }
-        Some(std::mem::take(&mut waiting.entries)).filter(|entries| !entries.is_empty())
+        waiting.bytes_wanted = more.bytes;
+        let is_short = |waiting: &mut Waiting<A>| !waiting.is_enough() && !waiting.closed;
+        if !more.time.is_zero() {
+            self.gathered.wait_while_for(&mut waiting, is_short, more.time);
+        }
+        Some(waiting.take()).filter(|entries| !entries.is_empty())
     }
 
     /// Takes what has gathered.
     pub(super) fn take(&self) -> Vec<Entry<A>> {
-        std::mem::take(&mut self.waiting.lock().entries)
+        self.waiting.lock().take()
     }
 
     /// Takes no more. What is in it already stays for the writer.

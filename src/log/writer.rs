@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::active::{Journal, record_bytes};
 use super::error::AppendError;
+use super::pace::Pace;
 use super::queue::{Entry, Queue};
 use super::record::{Position, RecordKind};
 use super::shared::Shared;
@@ -67,8 +68,11 @@ impl<A> LogWriter<A> {
         mut on_commit: impl FnMut(Vec<Committed<A>>),
         mut on_refused: impl FnMut(Vec<Refused<A>>),
     ) {
-        while let Some(batch) = self.queue.wait() {
+        let mut pace = Pace::default();
+        while let Some(batch) = self.queue.wait(pace.more()) {
+            let (records, begun) = (batch.len(), self.shared.clock.monotonic());
             self.commit(batch, &mut on_commit, &mut on_refused);
+            pace.saw(records, self.shared.clock.monotonic().saturating_sub(begun));
         }
     }
 
