@@ -15,7 +15,7 @@ use crate::query::{
     Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest,
     TraceFacts, WhyDocument,
 };
-use crate::runtime::{SystemClock, Tenant};
+use crate::runtime::{Clock, SystemClock, Tenant};
 use crate::store::{Location, Reader, ReaderConfig};
 use crate::traceql;
 use crate::wire::TraceId;
@@ -92,7 +92,16 @@ impl Source {
     }
 }
 
+/// How far ahead of ours a sender's clock may be and its traces still count as just now, in seconds.
+const CLOCKS_APART_SECONDS: u64 = 3_600;
+
 impl FindQuestion {
+    /// The range of the last so long, in Unix seconds.
+    pub fn last(last: Duration, clock: &dyn Clock) -> (u64, u64) {
+        let now = clock.now_unix_nano() / 1_000_000_000;
+        (now.saturating_sub(last.as_secs()).max(1), now + CLOCKS_APART_SECONDS)
+    }
+
     fn to_request(&self) -> anyhow::Result<SearchRequest> {
         const NANOS: u64 = 1_000_000_000;
         let query = traceql::parse(&self.query).map_err(|error| anyhow!("invalid TraceQL query: {error}"))?;
@@ -245,7 +254,8 @@ impl Daemon {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL names this machine.
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -9,7 +9,13 @@ pub mod demo;
 pub mod output;
 mod rules_check;
 mod run;
+mod table_expire;
+mod table_info;
+mod table_source;
+mod table_verify;
+mod trace_export;
 mod trace_find;
+mod trace_import;
 mod trace_pin;
 mod trace_show;
 mod trace_why;
@@ -20,7 +26,12 @@ use clap::{Parser, Subcommand};
 
 pub use client::SourceArgs;
 pub use rules_check::RulesCheckArgs;
+pub use table_expire::TableExpireArgs;
+pub use table_info::TableInfoArgs;
+pub use table_verify::TableVerifyArgs;
+pub use trace_export::TraceExportArgs;
 pub use trace_find::TraceFindArgs;
+pub use trace_import::TraceImportArgs;
 pub use trace_pin::TracePinArgs;
 pub use trace_show::TraceShowArgs;
 pub use trace_why::TraceWhyArgs;
@@ -51,6 +62,20 @@ pub enum Command {
     /// Check sampling rules
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Look into the tables, and care for them
+    #[command(subcommand)]
+    Table(TableCommand),
+}
+
+/// What is done with tables.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// Say what the tables hold, by class, day and service
+    Info(TableInfoArgs),
+    /// Take out what is past its retention
+    Expire(TableExpireArgs),
+    /// Read everything, and say what is wrong
+    Verify(TableVerifyArgs),
 }
 
 /// What is done with traces.
@@ -64,6 +89,10 @@ pub enum TraceCommand {
     Pin(TracePinArgs),
     /// Tell why a trace was kept or dropped
     Why(TraceWhyArgs),
+    /// Write traces into a file, as OTLP/JSON lines
+    Export(TraceExportArgs),
+    /// Send the traces of such a file
+    Import(TraceImportArgs),
 }
 
 /// What is done with rules.
@@ -101,6 +130,8 @@ pub enum Question {
     Trace(TraceCommand),
     /// `rules …`
     Rules(RulesCommand),
+    /// `table …`
+    Table(TableCommand),
 }
 
 /// Runs a command to its end. Its answer goes to standard output, what went wrong to standard error.
@@ -111,7 +142,12 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Trace(TraceCommand::Show(args)) => trace_show::run(&args, &canvas).await,
         Question::Trace(TraceCommand::Pin(args)) => trace_pin::run(&args).await,
         Question::Trace(TraceCommand::Why(args)) => trace_why::run(&args, &canvas).await,
+        Question::Trace(TraceCommand::Export(args)) => trace_export::run(&args).await,
+        Question::Trace(TraceCommand::Import(args)) => trace_import::run(&args).await,
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
+        Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
+        Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
+        Question::Table(TableCommand::Verify(args)) => table_verify::run(&args, &canvas).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -131,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => return run::run(&args),
         Command::Trace(command) => Question::Trace(command),
         Command::Rules(command) => Question::Rules(command),
+        Command::Table(command) => Question::Table(command),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

@@ -30,9 +30,6 @@ Examples:
 
 Exit codes: 0 found, 1 nothing found, 2 wrong usage or unreachable.";
 
-/// How far ahead of ours a sender's clock may be and its traces still count as just now, in seconds.
-const CLOCKS_APART_SECONDS: u64 = 3_600;
-
 /// Flags of `trace find`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -122,9 +119,7 @@ impl TraceFindArgs {
     /// What to ask. A query that does not parse is refused here, before anybody is asked.
     fn question(&self, clock: &dyn Clock) -> anyhow::Result<FindQuestion> {
         let query = self.traceql()?;
-        let now = clock.now_unix_nano() / 1_000_000_000;
-        let range =
-            self.last.map(|last| (now.saturating_sub(last.as_secs()).max(1), now + CLOCKS_APART_SECONDS));
+        let range = self.last.map(|last| FindQuestion::last(last, clock));
         Ok(FindQuestion { query, range, limit: self.limit })
     }
 

@@ -4,23 +4,28 @@
 
 mod backends;
 mod error;
+mod inventory;
 mod lifecycle;
 pub mod read;
 mod retention;
 pub mod schema;
 mod table;
 mod values;
+mod verify;
 mod write;
 mod writer;
 
 pub use backends::{Backend, Location};
 pub use error::{ErrorKind, StoreError};
+pub use inventory::{Amount, Inventory, ServiceAmount};
 pub use lifecycle::{LifecycleOutcome, TAG_RETENTION, apply_lifecycle};
 pub use read::{
     AttributeScope, FullSpan, HintValue, Kept, Projection, Reader, ReaderConfig, ResourceInfo, ScanHint,
     ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow, TracesRequest, Wanted,
 };
 pub use retention::{Expired, RetentionPolicy};
+pub use schema::TableKind;
+pub use verify::{Finding, Problem, Stray, Verified};
 pub use write::{LostSpans, Store, StoreConfig, Written, WrittenService};
 pub use writer::Records;
 

@@ -197,7 +197,7 @@ impl Store {
         Ok(listed.common_prefixes.iter().filter_map(|p| Tenant::new(p.filename()?)).collect())
     }
 
-    async fn live_files(&self, table: &Arc<Table>) -> Result<Arc<Vec<DataFile>>, StoreError> {
+    pub(super) async fn live_files(&self, table: &Arc<Table>) -> Result<Arc<Vec<DataFile>>, StoreError> {
         let table = Arc::clone(table);
         blocking(move || match table.refresh()? {
             Some(snapshot) => Ok(table.list(&snapshot)?.files),
@@ -225,7 +225,8 @@ impl Store {
 }
 
 impl Expired {
-    fn add(&mut self, other: &Self) {
+    /// Adds what another did.
+    pub fn add(&mut self, other: &Self) {
         self.files += other.files;
         self.rows += other.rows;
         self.bytes += other.bytes;

@@ -284,3 +284,21 @@ fn tables_shrink_what_may_shrink() {
     let table = super::table::render(&Canvas { width: 30, color: false }, &header, &rows);
     assert_eq!(table, format!("A  LONG                      N\na  {}…  7\n", "x".repeat(23)));
 }
+
+#[test]
+fn amounts_of_bytes_have_the_unit_that_fits() {
+    let cases = [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (1536, "1.50 KiB"),
+        (999 * 1024, "999 KiB"),
+        (1000 * 1024, "0.98 MiB"),
+        (70 << 20, "70.0 MiB"),
+        (5 << 40, "5.00 TiB"),
+        (u64::MAX, "16384 PiB"),
+    ];
+    for (bytes, text) in cases {
+        assert_eq!(units::bytes(bytes), text);
+    }
+}

@@ -40,6 +40,28 @@ fn pair(seconds: u64) -> String {
     }
 }
 
+/// An amount of bytes, three significant digits in the binary unit that fits: `512 B`, `1.5 KiB`, `70.2 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = if value < 9.995 {
+        2
+    } else if value < 99.95 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
 /// A point in time as `2026-11-21 08:31:20.123` (UTC, milliseconds). Times no calendar knows become `-`.
 pub fn time(unix_nano: u64) -> String {
     let Ok(t) = Timestamp::from_nanosecond(i128::from(unix_nano)) else { return "-".to_owned() };

@@ -5,7 +5,7 @@ mod file;
 mod filter;
 mod footers;
 mod full_span;
-mod object;
+pub(super) mod object;
 mod prune;
 mod rebuild;
 mod request;

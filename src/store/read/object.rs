@@ -18,10 +18,10 @@ const FOOTER_GUESS_BYTES: usize = 64 * 1024;
 
 /// A file of known length. Never changes.
 #[derive(Clone)]
-pub(super) struct ObjectFile {
-    pub(super) objects: Arc<dyn ObjectStore>,
-    pub(super) path: Path,
-    pub(super) bytes: u64,
+pub(in crate::store) struct ObjectFile {
+    pub(in crate::store) objects: Arc<dyn ObjectStore>,
+    pub(in crate::store) path: Path,
+    pub(in crate::store) bytes: u64,
 }
 
 fn external(error: object_store::Error) -> ParquetError {

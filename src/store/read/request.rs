@@ -89,3 +89,16 @@ pub struct TracesRequest {
     /// Only these traces.
     pub trace_ids: Option<Vec<TraceId>>,
 }
+
+impl TracesRequest {
+    /// Every row.
+    pub fn all() -> Self {
+        Self {
+            start_unix_nano: 0..u64::MAX,
+            service: None,
+            min_duration_nano: None,
+            with_errors: false,
+            trace_ids: None,
+        }
+    }
+}
