@@ -3,6 +3,7 @@
 //! `STORE/<tenant>/spans` has one row a span, `STORE/<tenant>/traces` one row a trace (and batch: late spans add another).
 
 mod backends;
+mod compact;
 mod error;
 mod inventory;
 mod lifecycle;
@@ -16,6 +17,9 @@ mod write;
 mod writer;
 
 pub use backends::{Backend, Location};
+pub use compact::{
+    Compacted, CompactionConfig, CompactionUnit, Compactor, Pace, Reason as CompactionReason, Unpaced,
+};
 pub use error::{ErrorKind, StoreError};
 pub use inventory::{Amount, Inventory, ServiceAmount};
 pub use lifecycle::{LifecycleOutcome, TAG_RETENTION, apply_lifecycle};

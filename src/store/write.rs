@@ -143,6 +143,10 @@ impl Store {
         &self.config.location
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
     pub(super) fn config(&self) -> &StoreConfig {
         &self.config
     }
@@ -264,7 +268,7 @@ impl Store {
     }
 
     /// Writes a checkpoint and cuts the table's log. The batch is in the table whatever comes of it.
-    async fn tidy(&self, table: &Arc<Table>) {
+    pub(super) async fn tidy(&self, table: &Arc<Table>) {
         let of_task = Arc::clone(table);
         let checkpoint = blocking(move || match of_task.refresh()? {
             Some(snapshot) => of_task.checkpoint(&snapshot),

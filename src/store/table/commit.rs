@@ -47,6 +47,18 @@ pub(in crate::store) enum Appended {
     Already,
 }
 
+/// What became of a replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Replaced {
+    /// The new files stand in place of the old.
+    Committed {
+        /// Commits since the table's log was last summarised in a checkpoint.
+        commits_since_checkpoint: u64,
+    },
+    /// One of the old files has left the table meanwhile: another was first, and nothing was changed.
+    Gone,
+}
+
 impl Table {
     /// The last batch of this application in the table. Blocks.
     pub(in crate::store) fn last_batch(
@@ -98,14 +110,8 @@ impl Table {
     pub(in crate::store) fn remove(&self, victims: &HashSet<String>) -> Result<u64, StoreError> {
         let mut removed = 0;
         self.transact(|snapshot| {
-            removed = 0;
-            let mut batches = Vec::new();
-            for batch in self.scan_rows(snapshot)? {
-                if let Some((batch, count)) = narrowed(batch, victims)? {
-                    removed += count;
-                    batches.push(batch);
-                }
-            }
+            let (batches, count) = self.live_among(snapshot, victims)?;
+            removed = count;
             if removed == 0 {
                 return Ok(None);
             }
@@ -116,6 +122,62 @@ impl Table {
             Ok(Some(txn))
         })?;
         Ok(removed)
+    }
+
+    /// Puts files (`adds`) in place of others (`victims`, paths as in the log) that hold the same rows, if all of those are
+    /// still live. `committed_ms`: when the newest of the rows came into the table. Blocks.
+    pub(in crate::store) fn replace(
+        &self,
+        victims: &HashSet<String>,
+        adds: &[Append],
+        committed_ms: i64,
+    ) -> Result<Replaced, StoreError> {
+        let names: HashSet<String> = adds.iter().map(|add| in_log(&add.object)).collect();
+        let mut already = false;
+        let adds = if adds.is_empty() { None } else { Some(add_rows_at(adds, committed_ms)) };
+        let adds = adds.transpose();
+        let adds = adds.map_err(|e| StoreError::caused(ErrorKind::Internal, "cannot describe files", e))?;
+        let committed = self.transact(|snapshot| {
+            let (batches, live) = self.live_among(snapshot, victims)?;
+            if live < victims.len() as u64 {
+                // Or it was this commit, and its answer got lost.
+                already = !names.is_empty() && self.live_among(snapshot, &names)?.1 == names.len() as u64;
+                return Ok(None);
+            }
+            let rearranged = false;
+            let builder =
+                Arc::clone(snapshot).update_table(UpdateTableOperation::Optimize, ENGINE_INFO, rearranged);
+            let txn = builder.build(self.engine.as_ref(), Box::new(FileSystemCommitter));
+            let mut txn = txn.map_err(|e| StoreError::of_kernel("cannot begin a transaction", e))?;
+            batches.into_iter().for_each(|batch| txn.remove_files(batch));
+            if let Some(adds) = &adds {
+                txn.add_files(Box::new(ArrowEngineData::new(adds.clone())));
+            }
+            Ok(Some(txn))
+        })?;
+        Ok(match committed {
+            Some(done) => Replaced::Committed {
+                commits_since_checkpoint: done.post_commit_stats().commits_since_checkpoint,
+            },
+            None if already => Replaced::Committed { commits_since_checkpoint: 0 },
+            None => Replaced::Gone,
+        })
+    }
+
+    /// Those of these files that are live, as a removal, and how many.
+    fn live_among(
+        &self,
+        snapshot: &SnapshotRef,
+        victims: &HashSet<String>,
+    ) -> Result<(Vec<FilteredEngineData>, u64), StoreError> {
+        let (mut batches, mut live) = (Vec::new(), 0);
+        for batch in self.scan_rows(snapshot)? {
+            if let Some((batch, count)) = narrowed(batch, victims)? {
+                live += count;
+                batches.push(batch);
+            }
+        }
+        Ok((batches, live))
     }
 
     /// Commits what `build` makes of the newest version, again on each newer one, until it is in or `build` has nothing.
@@ -174,6 +236,10 @@ fn narrowed(
 
 /// Rows in the shape of the library's `add_files_schema`.
 fn add_rows(files: &[Append], now_unix_nano: u64) -> Result<RecordBatch, ArrowError> {
+    add_rows_at(files, (now_unix_nano / 1_000_000) as i64)
+}
+
+fn add_rows_at(files: &[Append], now_ms: i64) -> Result<RecordBatch, ArrowError> {
     let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
     let mut partitions = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for file in files {
@@ -185,7 +251,6 @@ fn add_rows(files: &[Append], now_unix_nano: u64) -> Result<RecordBatch, ArrowEr
     }
     let paths: StringArray = files.iter().map(|f| Some(in_log(&f.object))).collect();
     let sizes: Int64Array = files.iter().map(|f| Some(f.bytes as i64)).collect();
-    let now_ms = (now_unix_nano / 1_000_000) as i64;
     let times: Int64Array = files.iter().map(|_| Some(now_ms)).collect();
     let statistics: Vec<&dyn Array> = files.iter().map(|f| &f.statistics as &dyn Array).collect();
     let columns: Vec<(&str, ArrayRef, bool)> = vec![

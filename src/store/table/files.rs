@@ -38,6 +38,8 @@ pub(in crate::store) struct DataFile {
     pub(in crate::store) duration_max_nano: u64,
     pub(in crate::store) service_min: Option<String>,
     pub(in crate::store) service_max: Option<String>,
+    /// When the newest of its spans came into the table, milliseconds since the Unix epoch; 0 if the log does not say.
+    pub(in crate::store) committed_ms: i64,
 }
 
 /// The live files at a version. Cheap to clone.
@@ -112,6 +114,7 @@ impl Table {
         let (paths, stats) = (text("path")?, text("stats")?);
         let sizes = rows.column_by_name("size").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let sizes = sizes.ok_or_else(|| unexpected("size"))?;
+        let times = rows.column_by_name("modificationTime").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let partitions = partition_column(rows).ok_or_else(|| unexpected("partitionValues"))?;
         for row in 0..rows.len() {
             // Rows beyond the selection's end are selected.
@@ -121,7 +124,9 @@ impl Table {
             let partition = map_entries(&partitions.value(row));
             let json = if stats.is_null(row) { "" } else { stats.value(row) };
             let size = u64::try_from(sizes.value(row)).unwrap_or(0);
-            files.push(self.data_file(paths.value(row), size, &partition, json)?);
+            let mut file = self.data_file(paths.value(row), size, &partition, json)?;
+            file.committed_ms = times.filter(|c| c.is_valid(row)).map_or(0, |c| c.value(row));
+            files.push(file);
         }
         Ok(())
     }
@@ -153,6 +158,7 @@ impl Table {
             duration_max_nano: longest.filter(|d| *d < i64::MAX as u64).unwrap_or(u64::MAX),
             service_min: text("minValues", "service_name"),
             service_max: text("maxValues", "service_name"),
+            committed_ms: 0,
         })
     }
 }

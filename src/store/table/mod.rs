@@ -9,9 +9,9 @@ mod files;
 mod paths;
 
 pub(super) use cleanup::horizon_ms;
-pub(super) use commit::{Append, Appended};
+pub(super) use commit::{Append, Appended, Replaced};
 pub(super) use files::{DataFile, Listing};
-pub(super) use paths::{PartitionKey, file_name};
+pub(super) use paths::{PartitionKey, compacted_name, file_name};
 
 use std::sync::Arc;
 

@@ -91,3 +91,8 @@ pub(in crate::store) fn file_name(app_id: &str, batch: u64, part: usize) -> Stri
     let part = if part == 0 { String::new() } else { format!(".{part}") };
     format!("part-{batch:016x}{part}-{}.zstd.parquet", percent_encoded(app_id, is_plain_in_hive))
 }
+
+/// The name of a compaction's output, a name that no other attempt gives: `attempt` is random, `part` counts its outputs.
+pub(in crate::store) fn compacted_name(attempt: u64, part: usize) -> String {
+    format!("compact-{attempt:016x}.{part}.zstd.parquet")
+}

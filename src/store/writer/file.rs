@@ -25,15 +25,18 @@ use crate::store::schema::{ColumnType, TableKind};
 use crate::store::table::PartitionKey;
 
 /// Row groups end after this many rows …
-const ROW_GROUP_ROWS_MAX: usize = 128 * 1024;
+pub(in crate::store) const ROW_GROUP_ROWS_MAX: usize = 128 * 1024;
 /// … or about this many bytes on the wire.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 /// Rows of a stripe, after which pages may end: what a look-up of one trace reads of a large column at least.
-const STRIPE_ROWS_MAX: usize = 4 * 1024;
+pub(in crate::store) const STRIPE_ROWS_MAX: usize = 4 * 1024;
 /// A stripe of long rows ends after about so many bytes on the wire.
 const STRIPE_BYTES_MAX: usize = 4 << 20;
 /// One look-up in a hundred reads a row group in vain.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+pub(in crate::store) const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+/// How this program signs its files.
+pub(in crate::store) const CREATED_BY: &str = concat!("tracewell ", env!("CARGO_PKG_VERSION"));
 
 /// Builds the row groups of one table.
 pub(super) trait Rows<'a>: Sized {
@@ -134,10 +137,9 @@ struct ColumnStatistics {
 impl ParquetFile {
     fn new(table: TableKind) -> Result<Self, StoreError> {
         let schema = parquet_schema(table)?;
-        let created_by = concat!("tracewell ", env!("CARGO_PKG_VERSION")).to_owned();
         let sorting = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
         let properties = WriterProperties::builder()
-            .set_created_by(created_by)
+            .set_created_by(CREATED_BY.to_owned())
             .set_sorting_columns(Some(vec![sorting]))
             .build();
         let writer = SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), Arc::new(properties))
@@ -201,11 +203,8 @@ fn delta_statistics(
     columns: &[ColumnStatistics],
 ) -> Result<StructArray, StoreError> {
     let failed = |e: String| internal("cannot collect statistics", e);
-    let indexes = columns.iter().filter_map(|c| table.arrow().index_of(c.name).ok()).collect::<Vec<_>>();
-    let schema = table.arrow().project(&indexes).map_err(|e| failed(e.to_string()))?;
-    let of_kernel: StructType = (&schema).try_into_kernel().map_err(|e: ArrowError| failed(e.to_string()))?;
-    let names: Vec<_> = columns.iter().map(|c| ColumnName::new([c.name])).collect();
-    let mut accumulator = FileStatsAccumulator::new(&names, &of_kernel);
+    let names: Vec<_> = columns.iter().map(|c| c.name).collect();
+    let (schema, mut accumulator) = statistics_of(table, &names)?;
     let bounds = bounds_as_rows(schema, columns).map_err(|e| failed(e.to_string()))?;
     accumulator.merge(&bounds).map_err(|e| failed(e.to_string()))?;
     let collected = accumulator.finish().map_err(|e| failed(e.to_string()))?;
@@ -224,6 +223,20 @@ fn delta_statistics(
     });
     let arrays = with_counts.collect::<Result<Vec<_>, ArrowError>>().map_err(|e| failed(e.to_string()))?;
     StructArray::try_new(fields, arrays, None).map_err(|e| failed(e.to_string()))
+}
+
+/// What collects Delta's `stats` of a file from rows with these columns of the table, in the shape of the schema that comes
+/// with it.
+pub(in crate::store) fn statistics_of(
+    table: TableKind,
+    columns: &[&str],
+) -> Result<(Schema, FileStatsAccumulator), StoreError> {
+    let failed = |e: ArrowError| internal("cannot collect statistics", e);
+    let indexes = columns.iter().filter_map(|c| table.arrow().index_of(c).ok()).collect::<Vec<_>>();
+    let schema = table.arrow().project(&indexes).map_err(failed)?;
+    let of_kernel: StructType = (&schema).try_into_kernel().map_err(failed)?;
+    let names: Vec<_> = columns.iter().map(|c| ColumnName::new([*c])).collect();
+    Ok((schema, FileStatsAccumulator::new(&names, &of_kernel)))
 }
 
 fn bounds_as_rows(schema: Schema, columns: &[ColumnStatistics]) -> Result<RecordBatch, ArrowError> {

@@ -5,7 +5,7 @@
 //! has them); 90 bytes a span to sort them; the finished files, a tenth of B; and the open pages, the largest of which holds
 //! the attributes of 4 096 spans or 4 MiB on the wire, twice (as they are, and compressed). The bodies go before files are uploaded.
 
-mod file;
+pub(super) mod file;
 mod gather;
 mod leaf;
 mod maps;

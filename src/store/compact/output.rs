@@ -1,0 +1,228 @@
+//! One sorted file from batches of rows: encoded, uploaded as it grows, described for the table's log.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, StructArray};
+use delta_kernel_default_engine::stats::FileStatsAccumulator;
+use object_store::path::Path;
+use object_store::{MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, TagSet};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tokio::runtime::Handle;
+
+use crate::store::error::{ErrorKind, StoreError};
+use crate::store::schema::TableKind;
+use crate::store::table::{Append, PartitionKey, Table};
+use crate::store::writer::file::{
+    BLOOM_FALSE_POSITIVES, CREATED_BY, ROW_GROUP_ROWS_MAX, STRIPE_ROWS_MAX, statistics_of,
+};
+
+/// Row groups end when what is encoded takes so many bytes: what a reader of the file holds.
+const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
+/// … or what encodes it.
+const ROW_GROUP_MEMORY_MAX: usize = 32 << 20;
+/// What is sent at a time, once a file is larger than this.
+const PART_BYTES: usize = 8 << 20;
+/// As the writer's.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Columns whose values differ from row to row: no dictionary pays for them.
+const UNIQUE_TEXTS: [&str; 2] = ["span_id", "parent_span_id"];
+/// Integers that differ from row to row: deltas, which no compressor makes shorter.
+const UNIQUE_LONGS: [&str; 4] =
+    ["start_time", "start_time_unix_nano", "end_time_unix_nano", "duration_nano"];
+/// Columns with bounds of each page.
+const INDEXED: [&str; 3] = ["trace_id", "start_time", "duration_nano"];
+
+/// What a file is to be.
+pub(super) struct OutputPlan<'a> {
+    pub(super) table: &'a Table,
+    pub(super) runtime: &'a Handle,
+    pub(super) partition: &'a PartitionKey,
+    /// Tags of the object.
+    pub(super) tags: TagSet,
+}
+
+/// A finished file on the store, not yet in the table.
+pub(super) struct Output {
+    pub(super) append: Append,
+    pub(super) rows: u64,
+}
+
+/// A file in the making. Whatever else shall be known of each file (an index, filters) sees its rows in [`Self::write`], in
+/// order, and its name in [`Self::finish`]. A file that is dropped is not on the store, or an orphan there that the
+/// sweep removes.
+pub(super) struct OutputFile<'a> {
+    plan: &'a OutputPlan<'a>,
+    object: String,
+    path: Path,
+    writer: ArrowWriter<Vec<u8>>,
+    statistics: FileStatsAccumulator,
+    /// The columns of the statistics in a batch.
+    indexes: Vec<usize>,
+    /// Bytes not yet sent.
+    pending: Vec<u8>,
+    upload: Upload<'a>,
+    sent: u64,
+    rows: u64,
+}
+
+impl<'a> OutputFile<'a> {
+    /// An empty file of this name. Contacts nothing.
+    pub(super) fn begin(plan: &'a OutputPlan<'a>, name: &str) -> Result<Self, StoreError> {
+        let kind = plan.table.kind;
+        let object = plan.partition.object(name);
+        let path = Path::parse(format!("{}/{object}", plan.table.path));
+        let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
+        let (_, statistics) = statistics_of(kind, kind.statistics())?;
+        let indexes = kind.statistics().iter().filter_map(|c| kind.arrow().index_of(c).ok()).collect();
+        let properties = properties(kind).map_err(|e| internal("cannot begin a Parquet file", e))?;
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(kind.arrow()), options);
+        let writer = writer.map_err(|e| internal("cannot begin a Parquet file", e))?;
+        Ok(Self {
+            plan,
+            object,
+            path,
+            writer,
+            statistics,
+            indexes,
+            pending: Vec::new(),
+            upload: Upload { runtime: plan.runtime, begun: None },
+            sent: 0,
+            rows: 0,
+        })
+    }
+
+    /// Appends rows, which come after all before them in the order of the table. Blocks.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+        let failed = |e: ParquetError| internal("cannot write to a Parquet file", e);
+        let columns = batch.project(&self.indexes).map_err(|e| internal("cannot collect statistics", e))?;
+        let merged = self.statistics.merge(&columns);
+        merged.map_err(|e| StoreError::of_kernel("cannot collect statistics", e))?;
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(failed)?;
+        let is_full = self.writer.in_progress_rows() >= ROW_GROUP_ROWS_MAX
+            || self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX
+            || self.writer.memory_size() >= ROW_GROUP_MEMORY_MAX;
+        if is_full {
+            self.writer.flush().map_err(failed)?;
+            self.take_encoded();
+            if self.pending.len() >= PART_BYTES {
+                self.send_pending()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its size so far, in bytes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let unsent = self.pending.len() + self.writer.inner().len() + self.writer.in_progress_size();
+        self.sent + unsent as u64
+    }
+
+    /// Ends the file; then all of it is on the store. Blocks.
+    pub(super) fn finish(mut self) -> Result<Output, StoreError> {
+        self.writer.finish().map_err(|e| internal("cannot end a Parquet file", e))?;
+        self.take_encoded();
+        if self.upload.begun.is_some() {
+            self.send_pending()?;
+        }
+        match self.upload.begun.take() {
+            Some(mut upload) => {
+                let completed = self.plan.runtime.block_on(upload.complete());
+                completed.map_err(|e| self.cannot_write(e))?;
+            }
+            None => {
+                let payload = PutPayload::from(std::mem::take(&mut self.pending));
+                self.sent = payload.content_length() as u64;
+                let options = PutOptions { tags: self.plan.tags.clone(), ..PutOptions::default() };
+                let put = self.plan.table.objects.put_opts(&self.path, payload, options);
+                self.plan.runtime.block_on(put).map_err(|e| self.cannot_write(e))?;
+            }
+        }
+        let statistics = self.statistics.finish();
+        let statistics = statistics.map_err(|e| StoreError::of_kernel("cannot collect statistics", e))?;
+        let empty = || StoreError::new(ErrorKind::Internal, "a Parquet file without rows");
+        let statistics: StructArray = statistics.ok_or_else(empty)?;
+        let partition = self.plan.partition.clone();
+        let append = Append { object: self.object, partition, bytes: self.sent, statistics };
+        Ok(Output { append, rows: self.rows })
+    }
+
+    fn take_encoded(&mut self) {
+        self.pending.append(self.writer.inner_mut());
+    }
+
+    fn send_pending(&mut self) -> Result<(), StoreError> {
+        let (objects, runtime) = (&self.plan.table.objects, self.plan.runtime);
+        if self.upload.begun.is_none() {
+            let options = PutMultipartOptions { tags: self.plan.tags.clone(), ..PutMultipartOptions::default() };
+            let begun = runtime.block_on(objects.put_multipart_opts(&self.path, options));
+            self.upload.begun = Some(begun.map_err(|e| self.cannot_write(e))?);
+        }
+        let part = std::mem::take(&mut self.pending);
+        self.sent += part.len() as u64;
+        if let Some(upload) = &mut self.upload.begun {
+            let sent = runtime.block_on(upload.put_part(part.into()));
+            sent.map_err(|e| self.cannot_write(e))?;
+        }
+        Ok(())
+    }
+
+    fn cannot_write(&self, error: object_store::Error) -> StoreError {
+        StoreError::of_objects(&format!("cannot write {}", self.path), error)
+    }
+}
+
+/// An upload in parts, if one was begun; aborted if it is dropped.
+struct Upload<'a> {
+    runtime: &'a Handle,
+    begun: Option<Box<dyn MultipartUpload>>,
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if let Some(mut upload) = self.begun.take() {
+            // Parts that stay behind cost money on some stores. If this fails, the bucket's rule aborts it.
+            let _ = self.runtime.block_on(upload.abort());
+        }
+    }
+}
+
+/// How the writer of batches has it, as far as the library's writer can.
+fn properties(table: TableKind) -> Result<WriterProperties, ParquetError> {
+    let sorting = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
+    let mut builder = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_sorting_columns(Some(vec![sorting]))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_data_page_row_count_limit(STRIPE_ROWS_MAX)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+        .set_column_bloom_filter_max_ndv("trace_id".into(), ROW_GROUP_ROWS_MAX as u64)
+        .set_column_bloom_filter_fpp("trace_id".into(), BLOOM_FALSE_POSITIVES);
+    let has = |name: &&&str| table.arrow().index_of(name).is_ok();
+    for name in INDEXED.iter().filter(has) {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(*name), EnabledStatistics::Page);
+    }
+    for name in UNIQUE_TEXTS.iter().filter(has) {
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+    }
+    for name in UNIQUE_LONGS.iter().filter(has) {
+        builder = builder
+            .set_column_dictionary_enabled(ColumnPath::from(*name), false)
+            .set_column_encoding(ColumnPath::from(*name), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(ColumnPath::from(*name), Compression::UNCOMPRESSED);
+    }
+    Ok(builder.build())
+}
+
+fn internal(what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::caused(ErrorKind::Internal, what, error)
+}
