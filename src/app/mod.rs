@@ -3,6 +3,7 @@
 mod admin;
 #[doc(hidden)]
 pub mod checkpoint;
+mod compacting;
 // The parts that `tests/crash` drives step by step, in place of the loops.
 #[doc(hidden)]
 pub mod decider;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::admin::{NotStored, Operators, Remembered};
+use super::compacting::Compacting;
 use super::decider::Decider;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::explaining::{Explaining, RulesOfAllTime};
@@ -35,7 +36,7 @@ use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
 use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
-use crate::store::{Location, Reader, ReaderConfig, Store, StoreConfig};
+use crate::store::{CompactionConfig, Compactor, Location, Reader, ReaderConfig, Store, StoreConfig};
 
 /// A trace larger than half a batch is decided at once, and its later spans go into batches of their own: so no batch is
 /// much larger than it should be. But not so many bytes, however small batches are,
@@ -169,8 +170,9 @@ pub(super) async fn start(
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
         events: events.clone(),
-        gauges,
+        gauges: gauges.clone(),
     };
+    let compacting = compacting(&config, &store, &clock, gauges);
     let housekeeping = Housekeeping {
         store,
         rulebook: rulebook.clone(),
@@ -190,6 +192,9 @@ pub(super) async fn start(
         tasks.spawn("ledger", noting::keep_flushing(ledger, tasks.clone(), everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
+    if config.compaction.enabled {
+        others.push(tasks.spawn("compaction", compacting.run(everything.clone())));
+    }
     if let Some(source) = source {
         others.push(spawn_rules(&tasks, source, rulebook, history, everything.clone())?);
     }
@@ -401,4 +406,29 @@ async fn bind(what: &'static str, address: &str) -> Result<TcpListener, StartErr
     let bound = listener.local_addr().map_err(wrong)?;
     tracing::info!(what, address = %bound, "listening");
     Ok(listener)
+}
+
+fn compacting(
+    config: &Config,
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    gauges: SharedGauges,
+) -> Compacting {
+    let section = &config.compaction;
+    let how = CompactionConfig {
+        target: section.target,
+        gather: section.gather,
+        settle: section.settle,
+        memory: section.memory,
+        ..CompactionConfig::default()
+    };
+    let random: Arc<dyn crate::runtime::Random> = Arc::new(SystemRandom);
+    Compacting {
+        compactor: Compactor::new(Arc::clone(store), how, Arc::clone(&random)),
+        store: Arc::clone(store),
+        cpu_share: section.cpu_share,
+        clock: Arc::clone(clock),
+        random,
+        gauges,
+    }
 }

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod output;
 mod rules_check;
 mod run;
+mod table_compact;
 mod table_expire;
 mod table_info;
 mod table_source;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
 
 pub use client::SourceArgs;
 pub use rules_check::RulesCheckArgs;
+pub use table_compact::TableCompactArgs;
 pub use table_expire::TableExpireArgs;
 pub use table_info::TableInfoArgs;
 pub use table_verify::TableVerifyArgs;
@@ -72,6 +74,8 @@ pub enum Command {
 pub enum TableCommand {
     /// Say what the tables hold, by class, day and service
     Info(TableInfoArgs),
+    /// Merge small files into large ones
+    Compact(TableCompactArgs),
     /// Take out what is past its retention
     Expire(TableExpireArgs),
     /// Read everything, and say what is wrong
@@ -148,6 +152,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
         Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
         Question::Table(TableCommand::Verify(args)) => table_verify::run(&args, &canvas).await,
+        Question::Table(TableCommand::Compact(args)) => table_compact::run(&args, &canvas).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

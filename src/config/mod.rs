@@ -18,8 +18,8 @@ pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
 pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
-    DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection, QuerySection,
-    ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
+    CompactionSection, DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection,
+    QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
 pub use units::{ByteSize, Period, UnitError};
 
@@ -56,6 +56,8 @@ pub struct Config {
     pub decisions: DecisionsSection,
     /// The table.
     pub store: StoreSection,
+    /// Compaction of the table.
+    pub compaction: CompactionSection,
     /// Questions.
     pub query: QuerySection,
     /// The daemon's own logs.

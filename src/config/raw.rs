@@ -36,6 +36,8 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "section")]
     pub(super) decisions: RawDecisions,
     #[serde(deserialize_with = "section")]
+    pub(super) compaction: RawCompaction,
+    #[serde(deserialize_with = "section")]
     pub(super) query: RawQuery,
     #[serde(deserialize_with = "section")]
     pub(super) observe: RawObserve,
@@ -130,6 +132,17 @@ pub(super) struct RawSample {
 pub(super) struct RawDecisions {
     pub(super) keep: Key<Period>,
     pub(super) size: Key<ByteSize>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCompaction {
+    pub(super) enabled: Key<bool>,
+    pub(super) cpu_share: Key<f64>,
+    pub(super) target: Key<ByteSize>,
+    pub(super) gather: Key<usize>,
+    pub(super) settle: Key<Period>,
+    pub(super) memory: Key<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -108,6 +108,36 @@ impl Default for DecisionsSection {
     }
 }
 
+/// Compaction: the table's small files become few large ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompactionSection {
+    /// Whether this daemon does it.
+    pub enabled: bool,
+    /// How much of one core it may take, more than 0 and at most 1.
+    pub cpu_share: f64,
+    /// The size that files shall have, in bytes.
+    pub target: u64,
+    /// So many small files of about one size are merged before their hour is over.
+    pub gather: usize,
+    /// How long after its end a day is over.
+    pub settle: Duration,
+    /// The most memory that a merge takes, in bytes, beside `memory.limit`.
+    pub memory: u64,
+}
+
+impl Default for CompactionSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            cpu_share: 0.25,
+            target: 256 * MIB,
+            gather: 16,
+            settle: Duration::from_secs(3 * 3600),
+            memory: 192 * MIB,
+        }
+    }
+}
+
 /// Bounds of questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySection {

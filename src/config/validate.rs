@@ -11,8 +11,9 @@ use super::memory::{self, Shares};
 use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawReceive, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
-    Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection, ObserveSection,
-    QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
+    CompactionSection, Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection,
+    ObserveSection, QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection,
+    StoreSection,
 };
 use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
 
@@ -132,6 +133,7 @@ impl Loader<'_> {
             sample: SampleSection { index: shares[memory::INDEX], decisions: shares[memory::DECISIONS] },
             decisions: self.decisions(raw.decisions)?,
             store: self.store(raw.store, shares[memory::STORE])?,
+            compaction: self.compaction(raw.compaction)?,
             query: self.query(raw.query, shares[memory::QUERY_CACHE])?,
             observe: observe(raw.observe),
             shutdown: self.shutdown(raw.shutdown)?,
@@ -313,6 +315,24 @@ impl Loader<'_> {
         Ok(DecisionsSection {
             keep: self.positive("decisions.keep", raw.keep, Period(default.keep))?.0,
             size: self.positive_bytes("decisions.size", raw.size, default.size)?,
+        })
+    }
+
+    fn compaction(&self, raw: super::raw::RawCompaction) -> Result<CompactionSection, ConfigError> {
+        let default = CompactionSection::default();
+        let origin = raw.cpu_share.as_ref().map_or(Origin::Default, |share| self.origin(share));
+        let cpu_share = or(raw.cpu_share, default.cpu_share);
+        if !(cpu_share > 0.0 && cpu_share <= 1.0) {
+            let message = "is a part of one core: more than 0, at most 1".into();
+            return Err(invalid(origin, "compaction.cpu_share", message));
+        }
+        Ok(CompactionSection {
+            enabled: or(raw.enabled, default.enabled),
+            cpu_share,
+            target: self.positive_bytes("compaction.target", raw.target, default.target)?,
+            gather: self.positive("compaction.gather", raw.gather, default.gather)?,
+            settle: self.positive("compaction.settle", raw.settle, Period(default.settle))?.0,
+            memory: self.positive_bytes("compaction.memory", raw.memory, default.memory)?,
         })
     }
 

@@ -28,6 +28,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.rules(snapshot);
     families.losses(snapshot);
     families.store(snapshot);
+    families.compaction(snapshot);
     families.memory(snapshot);
     families.process(snapshot);
     let mut text = String::new();
@@ -233,6 +234,24 @@ impl Families {
         let committed = unix_seconds(stats.last_commit_unix_nano);
         let help = "When the last batch was committed, Unix time; 0 before the first";
         self.gauge_seconds("tracewell_store_last_commit_timestamp", help, committed);
+    }
+
+    fn compaction(&mut self, snapshot: &Snapshot<'_>) {
+        let (stats, done) = (snapshot.store.compaction, snapshot.store.compaction.done);
+        self.counter("tracewell_compaction_units", "Groups of table files that became others", done.units);
+        let help = "Groups given up because another writer took one of their files first";
+        self.counter("tracewell_compaction_given_up", help, done.given_up);
+        self.counter("tracewell_compaction_failures", "Rounds that failed", stats.failures);
+        let files = [("in", done.files_in), ("out", done.files_out)];
+        let help = "Table files taken out, and put in their place";
+        self.counter_by("tracewell_compaction_files", help, CounterBy::new("direction", files));
+        let bytes = CounterBy::new("direction", [("in", done.bytes_in), ("out", done.bytes_out)]);
+        self.0.register_with_unit("tracewell_compaction", "The size of those files", Unit::Bytes, bytes);
+        self.counter("tracewell_compaction_rows", "Rows read", done.rows_in);
+        let help = "Rows that became part of others: spans stored twice, rows of one trace";
+        self.counter("tracewell_compaction_joined_rows", help, done.joined);
+        let cpu = ConstCounter::new(stats.cpu.as_secs_f64());
+        self.0.register_with_unit("tracewell_compaction_cpu", "Its time on a CPU", Unit::Seconds, cpu);
     }
 
     fn memory(&mut self, snapshot: &Snapshot<'_>) {

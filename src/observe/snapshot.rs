@@ -11,6 +11,7 @@ use crate::receive::ReceiveStats;
 use crate::rules_source::RulesStatus;
 use crate::runtime::process::ProcessUsage;
 use crate::sample::{SamplerStats, Tally};
+use crate::store::Compacted;
 
 /// The rules told apart; what further ones did is counted together.
 pub(super) const RULES_MAX: usize = 200;
@@ -96,6 +97,19 @@ pub struct StoreStats {
     pub unreadable_records: u64,
     /// When the last batch was committed, nanoseconds since the Unix epoch; 0 before the first.
     pub last_commit_unix_nano: u64,
+    /// Compaction.
+    pub compaction: CompactionStats,
+}
+
+/// What compaction did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactionStats {
+    /// What it did to the tables.
+    pub done: Compacted,
+    /// Rounds that failed and are tried again.
+    pub failures: u64,
+    /// Its time on a CPU.
+    pub cpu: Duration,
 }
 
 /// What one rule did.

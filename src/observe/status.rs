@@ -128,6 +128,23 @@ fn store(snapshot: &Snapshot<'_>) -> Value {
         "retries": stats.retries,
         "unreadable_records": stats.unreadable_records,
         "last_commit_at": time(stats.last_commit_unix_nano),
+        "compaction": compaction(snapshot),
+    })
+}
+
+fn compaction(snapshot: &Snapshot<'_>) -> Value {
+    let stats = snapshot.store.compaction;
+    json!({
+        "units": stats.done.units,
+        "given_up": stats.done.given_up,
+        "failures": stats.failures,
+        "files_in": stats.done.files_in,
+        "files_out": stats.done.files_out,
+        "bytes_in": stats.done.bytes_in,
+        "bytes_out": stats.done.bytes_out,
+        "rows": stats.done.rows_in,
+        "joined_rows": stats.done.joined,
+        "cpu_seconds": stats.cpu.as_secs_f64(),
     })
 }
 

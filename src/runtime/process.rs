@@ -29,6 +29,14 @@ pub fn usage() -> Option<ProcessUsage> {
     parse(&read("/proc/self/stat")?, &read("/proc/self/status")?)
 }
 
+/// How long this thread has been on a CPU, to the nanosecond. None where the system does not say it as Linux does
+/// (`schedstat` in proc(5)).
+pub fn thread_cpu() -> Option<Duration> {
+    const BYTES_MAX: u64 = 1024;
+    let text = read_text(&RealDisk, Path::new("/proc/thread-self/schedstat"), BYTES_MAX).ok()?;
+    Some(Duration::from_nanos(text.split_ascii_whitespace().next()?.parse().ok()?))
+}
+
 /// From `/proc/self/stat` and `/proc/self/status`, see proc(5).
 fn parse(stat: &str, status: &str) -> Option<ProcessUsage> {
     // The second field is the program's name in parentheses, with whatever is in it.

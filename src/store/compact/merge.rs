@@ -147,7 +147,8 @@ impl<'a> Merge<'a> {
         let opened = Source::open(&Opening { table, runtime, file, input, sort_within })?;
         self.open.extend(opened);
         let bytes: u64 = self.open.iter().map(|source| source.bytes).sum();
-        let is_crowded = bytes > self.plan.bytes_max && self.open.len() > 2 && self.plan.unit.inputs.len() > 2;
+        let is_crowded =
+            bytes > self.plan.bytes_max && self.open.len() > 2 && self.plan.unit.inputs.len() > 2;
         if is_crowded { Err(Failure::Crowded) } else { Ok(()) }
     }
 
@@ -268,7 +269,8 @@ impl<'a> Merge<'a> {
         }
         let batches: Vec<&RecordBatch> = self.held.iter().collect();
         let rows = interleave_record_batch(&batches, &self.rows);
-        let rows = rows.map_err(|e| StoreError::caused(ErrorKind::Internal, "cannot bring rows together", e))?;
+        let rows =
+            rows.map_err(|e| StoreError::caused(ErrorKind::Internal, "cannot bring rows together", e))?;
         self.rows.clear();
         self.held.clear();
         self.held_bytes = 0;

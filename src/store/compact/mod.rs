@@ -209,11 +209,7 @@ impl Compactor {
     ///
     /// # Errors
     /// As the store has them.
-    pub async fn plan(
-        &self,
-        tenant: &Tenant,
-        now_unix_nano: u64,
-    ) -> Result<Vec<CompactionUnit>, StoreError> {
+    pub async fn plan(&self, tenant: &Tenant, now_unix_nano: u64) -> Result<Vec<CompactionUnit>, StoreError> {
         let mut units = Vec::new();
         for table in TableKind::ALL {
             let live = self.store.live_files(&self.store.table(tenant, table)?).await?;
@@ -222,7 +218,11 @@ impl Compactor {
                 live.iter().filter(|f| !avoided.contains(f.object.as_ref())).cloned().collect()
             };
             let planned = plan(&files, &self.config.rules(), now_unix_nano);
-            units.extend(planned.into_iter().map(|unit| CompactionUnit { tenant: tenant.clone(), table, unit }));
+            units.extend(planned.into_iter().map(|unit| CompactionUnit {
+                tenant: tenant.clone(),
+                table,
+                unit,
+            }));
         }
         Ok(units)
     }
@@ -247,6 +247,10 @@ impl Compactor {
                 Ok(Some(compacted))
             }
             Ok(None) => Ok(None),
+            Err(_) if !self.are_live(&table, &unit.unit).await? => {
+                // Their objects go once the grace is over, also from under a slow merge.
+                Ok(Some(Compacted { given_up: 1, ..Compacted::default() }))
+            }
             Err(error) => {
                 if matches!(error.kind(), ErrorKind::Table | ErrorKind::Internal) {
                     self.avoid(&unit.unit);
@@ -254,6 +258,13 @@ impl Compactor {
                 Err(error)
             }
         }
+    }
+
+    /// Whether all inputs of a unit are in the table still.
+    async fn are_live(&self, table: &Arc<Table>, unit: &Unit) -> Result<bool, StoreError> {
+        let live = self.store.live_files(table).await?;
+        let live: HashSet<&str> = live.iter().map(|f| f.in_log.as_str()).collect();
+        Ok(unit.inputs.iter().all(|f| live.contains(f.in_log.as_str())))
     }
 
     fn avoid(&self, unit: &Unit) {
@@ -333,11 +344,7 @@ struct Work {
 
 impl Work {
     /// Merges a unit, or as much of it as there is memory for; gives what was merged. `None`: stopped. Blocks.
-    fn merge(
-        &self,
-        mut unit: Unit,
-        mut pace: Box<dyn Pace>,
-    ) -> Result<Option<(Unit, Merged)>, StoreError> {
+    fn merge(&self, mut unit: Unit, mut pace: Box<dyn Pace>) -> Result<Option<(Unit, Merged)>, StoreError> {
         let mut unsorted = HashSet::new();
         loop {
             let attempt = self.random.bits();

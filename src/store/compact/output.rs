@@ -34,8 +34,9 @@ const ZSTD_LEVEL: i32 = 1;
 /// Columns whose values differ from row to row: no dictionary pays for them.
 const UNIQUE_TEXTS: [&str; 2] = ["span_id", "parent_span_id"];
 /// Integers that differ from row to row: deltas, which no compressor makes shorter.
-const UNIQUE_LONGS: [&str; 4] =
-    ["start_time", "start_time_unix_nano", "end_time_unix_nano", "duration_nano"];
+const UNIQUE_LONGS: [&str; 4] = ["start_time", "start_time_unix_nano", "end_time_unix_nano", "duration_nano"];
+/// The same, of the items of `events`.
+const EVENT_TIMES: [&str; 2] = ["time", "time_unix_nano"];
 /// Columns with bounds of each page.
 const INDEXED: [&str; 3] = ["trace_id", "start_time", "duration_nano"];
 
@@ -162,7 +163,8 @@ impl<'a> OutputFile<'a> {
     fn send_pending(&mut self) -> Result<(), StoreError> {
         let (objects, runtime) = (&self.plan.table.objects, self.plan.runtime);
         if self.upload.begun.is_none() {
-            let options = PutMultipartOptions { tags: self.plan.tags.clone(), ..PutMultipartOptions::default() };
+            let options =
+                PutMultipartOptions { tags: self.plan.tags.clone(), ..PutMultipartOptions::default() };
             let begun = runtime.block_on(objects.put_multipart_opts(&self.path, options));
             self.upload.begun = Some(begun.map_err(|e| self.cannot_write(e))?);
         }
@@ -219,6 +221,13 @@ fn properties(table: TableKind) -> Result<WriterProperties, ParquetError> {
             .set_column_dictionary_enabled(ColumnPath::from(*name), false)
             .set_column_encoding(ColumnPath::from(*name), Encoding::DELTA_BINARY_PACKED)
             .set_column_compression(ColumnPath::from(*name), Compression::UNCOMPRESSED);
+    }
+    for name in if table == TableKind::Spans { &EVENT_TIMES[..] } else { &[] } {
+        let path = ColumnPath::new(["events", "list", "element", name].map(str::to_owned).into());
+        builder = builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED)
+            .set_column_compression(path, Compression::UNCOMPRESSED);
     }
     Ok(builder.build())
 }

@@ -88,7 +88,10 @@ impl Unit {
     pub(super) fn halve(&mut self) {
         self.inputs.sort_by_key(|f| f.bytes);
         self.inputs.truncate((self.inputs.len() / 2).max(2));
-        *self = Self { cuts: self.cuts, ..Self::new(&self.partition, self.reason, std::mem::take(&mut self.inputs)) };
+        *self = Self {
+            cuts: self.cuts,
+            ..Self::new(&self.partition, self.reason, std::mem::take(&mut self.inputs))
+        };
     }
 
     /// The bytes of its inputs.
@@ -114,11 +117,11 @@ pub(super) fn plan(files: &[DataFile], rules: &PlanRules, now_unix_nano: u64) ->
         }
     }
     let now_ms = (now_unix_nano / 1_000_000) as i64;
-    let mut units: Vec<Unit> = partitions
-        .iter()
-        .flat_map(|(key, files)| Partition { key, files, rules, now_ms }.units())
-        .collect();
-    units.sort_by(|a, b| (b.partition.day, &a.partition.retention).cmp(&(a.partition.day, &b.partition.retention)));
+    let mut units: Vec<Unit> =
+        partitions.iter().flat_map(|(key, files)| Partition { key, files, rules, now_ms }.units()).collect();
+    units.sort_by(|a, b| {
+        (b.partition.day, &a.partition.retention).cmp(&(a.partition.day, &b.partition.retention))
+    });
     units
 }
 
@@ -249,4 +252,3 @@ impl Partition<'_> {
 fn size_class(bytes: u64) -> u32 {
     (bytes / TINY_BYTES).checked_ilog2().map_or(0, |log| log / 2 + 1)
 }
-

@@ -222,7 +222,10 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef, name: &str) -> Result<Record
     let known = |column: &str| schema.column_with_name(column).is_some();
     if let Some(other) = batch.schema_ref().fields().iter().find(|f| !known(f.name())) {
         // It would be lost.
-        return Err(foreign(name, &format!("it has a column that this version does not know: {}", other.name())));
+        return Err(foreign(
+            name,
+            &format!("it has a column that this version does not know: {}", other.name()),
+        ));
     }
     let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, StoreError> {
         match batch.column_by_name(field.name()) {

@@ -45,7 +45,8 @@ impl Whole {
         let mut whole = Self { start_unix_nano: u64::MAX, ..Self::default() };
         for (at, (batch, row)) in rows.iter().enumerate() {
             let row = *row;
-            let long = |name: &str| Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(row));
+            let long =
+                |name: &str| Some(batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.value(row));
             let text = |name: &str| {
                 let column = batch.column_by_name(name)?.as_string_opt::<i32>()?;
                 column.is_valid(row).then(|| column.value(row).to_owned())

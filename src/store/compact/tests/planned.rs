@@ -106,15 +106,19 @@ fn a_day_that_is_over_is_made_disjoint() {
 #[test]
 fn what_comes_late_waits_for_a_quiet_time_that_grows() {
     let end_ms = (NOW_MS / (24 * HOUR_MS)) * 24 * HOUR_MS;
-    let late_by = |hours: i64| DataFile {
-        committed_ms: end_ms + hours * HOUR_MS,
-        ..part("late", MIB, 1, 0, 255)
-    };
+    let late_by =
+        |hours: i64| DataFile { committed_ms: end_ms + hours * HOUR_MS, ..part("late", MIB, 1, 0, 255) };
     let at = |hours: i64| ((end_ms + hours * HOUR_MS) * 1_000_000) as u64;
     let day = part("day", 500 * MIB, 1, 0, 255);
-    for (late, now, merged) in
-        [(1, 3, false), (1, 4, true), (4, 6, false), (4, 7, true), (40, 59, false), (40, 60, true), (700, 1_000, false)]
-    {
+    for (late, now, merged) in [
+        (1, 3, false),
+        (1, 4, true),
+        (4, 6, false),
+        (4, 7, true),
+        (40, 59, false),
+        (40, 60, true),
+        (700, 1_000, false),
+    ] {
         let units = plan(&[day.clone(), late_by(late)], &rules(), at(now));
         assert_eq!(!units.is_empty(), merged, "late by {late} h, now {now} h");
     }
