@@ -18,9 +18,12 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::file::metadata::ParquetMetaDataReader;
 use template::{SPANS_PER_REQUEST, Shares, Templates};
 use tracewell::log::{Position, ReadError, SpansMeta, SpansRecord};
-use tracewell::runtime::{RequestId, SystemClock, Tenant};
+use tracewell::runtime::{Clock, RequestId, SystemClock, SystemRandom, Tenant};
 use tracewell::sample::{Batch, KeptTrace, Verdict};
-use tracewell::store::{Location, Records, Store, StoreConfig};
+use tracewell::store::schema::TableKind;
+use tracewell::store::{
+    Compacted, CompactionConfig, Compactor, Location, Records, Store, StoreConfig, Unpaced,
+};
 use tracewell::wire::{SpanView, TraceId, resource_spans};
 
 #[global_allocator]
@@ -42,6 +45,9 @@ struct Options {
     /// Say what each column of the spans takes.
     #[arg(long)]
     columns: bool,
+    /// Compact what the batches became, and measure that too.
+    #[arg(long)]
+    compact: bool,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -86,7 +92,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             costs.push(after - before.0);
             sizes.push(resident("VmHWM:")?.saturating_sub(before.1));
         }
-        if id == options.batches {
+        if id == options.batches || options.compact {
+            if id < options.batches {
+                continue;
+            }
             println!("bytes a span        {:>10.1}", written.bytes as f64 / spans as f64);
         } else {
             forget(&objects).await?;
@@ -100,6 +109,32 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     if options.columns {
         columns(&objects, spans).await?;
     }
+    if options.compact {
+        compact(store).await?;
+    }
+    Ok(())
+}
+
+/// Merges all files, as if their hour were over.
+async fn compact(store: Store) -> anyhow::Result<()> {
+    const HOUR: u64 = 3_600_000_000_000;
+    let config = CompactionConfig::default();
+    let compactor = Compactor::new(Arc::new(store), config, Arc::new(SystemRandom));
+    let later = SystemClock::new().now_unix_nano() + HOUR;
+    reset_peak();
+    let (begun, resident_before) = (cpu_nanos()?, resident("VmRSS:")?);
+    let mut done = Compacted::default();
+    for unit in compactor.plan(&Tenant::default(), later).await? {
+        if unit.table == TableKind::Spans {
+            done.add(&compactor.compact(&unit, Box::new(Unpaced)).await?.unwrap_or_default());
+        }
+    }
+    let rate = done.rows_in as f64 / ((cpu_nanos()? - begun) as f64 / 1e9);
+    println!("compacted files     {:>7} to {}", done.files_in, done.files_out);
+    println!("bytes a span before {:>10.1}", done.bytes_in as f64 / done.rows_in as f64);
+    println!("bytes a span after  {:>10.1}", done.bytes_out as f64 / (done.rows_in - done.joined) as f64);
+    println!("spans / CPU second  {rate:>10.0}");
+    println!("peak memory, MiB    {:>10}", resident("VmHWM:")?.saturating_sub(resident_before) >> 20);
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use futures::task::noop_waker;
 use tracewell::app::checkpoint;
 use tracewell::app::events::{Attachment, Event};
 use tracewell::receive::{ExportRequest, Ingest};
-use tracewell::runtime::Clock;
+use tracewell::runtime::{Clock, SeededRandom};
 use tracewell::sample::parse_rules;
+use tracewell::store::{Compacted, CompactionConfig, Compactor, StoreError, Unpaced};
 
 use super::{Waiting, World, address};
 use crate::journal::note;
@@ -40,7 +41,8 @@ impl World {
             980..982 => self.reload(),
             982 => self.jump(),
             983 => self.expire(),
-            984..990 => self.change_weather(),
+            984..986 => self.compact(),
+            986..990 => self.change_weather(),
             990..994 => self.doom(),
             994 => self.drain()?,
             995 => self.idle()?,
@@ -264,5 +266,28 @@ impl World {
         let outcome = self.runtime.block_on(process.store.expire(&ages, now));
         let kind = outcome.as_ref().map(|expired| expired.files).map_err(tracewell::store::StoreError::kind);
         note!(self.journal, "expiry: {kind:?}");
+    }
+
+    /// Another machine's compactor as much as this one's: it dies with this one, and asks the same store.
+    pub fn compact(&mut self) {
+        self.machine.objects.next_attempt();
+        let now = self.machine.clock.now_unix_nano();
+        let random = Arc::new(SeededRandom::new(self.dice.below(1 << 32) as u64));
+        let config = CompactionConfig { target: 64 << 10, gather: 2, ..CompactionConfig::default() };
+        let compactor = Compactor::new(Arc::clone(&self.process.as_ref().unwrap().store), config, random);
+        let tenants = self.load.tenants();
+        let all = async {
+            let mut all = Compacted::default();
+            for tenant in tenants {
+                for unit in compactor.plan(tenant, now).await? {
+                    let done = compactor.compact(&unit, Box::new(Unpaced)).await?;
+                    all.add(&done.unwrap_or_default());
+                }
+            }
+            Ok::<_, StoreError>(all)
+        };
+        let outcome = self.runtime.block_on(all);
+        let kind = outcome.map(|all| (all.units, all.given_up, all.joined)).map_err(|error| error.kind());
+        note!(self.journal, "compaction: {kind:?}");
     }
 }

@@ -11,7 +11,6 @@ use parquet::file::metadata::PageIndexPolicy;
 use super::super::*;
 use super::spans;
 use super::world::{HOUR, World};
-use crate::store::tests::fixtures::*;
 
 async fn bytes_of(world: &World, file: &DataFile) -> bytes::Bytes {
     world.objects.get(&file.object).await.unwrap().bytes().await.unwrap()
