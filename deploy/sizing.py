@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""The tables of sizing.md: requests, bytes and dollars for spans stored on S3. Change the inputs and run it."""
+
+# Measured on this program.
+BYTES_IN_TABLE = 70  # a stored span, both tables: 101 MiB for 1.5 million spans
+BYTES_RECEIVED = 570  # the same span in OTLP
+COMMITS = 2  # a batch: one for each table, a PUT each
+LISTS = 4  # a batch: each commit looks twice for newer ones
+GETS = 40  # a batch: each commit reads what came since the last checkpoint twice, 10 on average
+CHECKPOINT_EVERY = 20  # commits of a table; 2 PUTs
+
+# Configuration.
+BATCH_SECONDS = 30  # store.flush.age
+BATCH_BYTES = 64 * 2**20  # store.flush.bytes, as received
+CLASSES = 3  # retention classes that a batch has spans of: each makes a file in each table
+RETENTION_DAYS = 7  # by bytes, over all classes
+REWRITES = 1  # how often compaction reads and writes each span
+COMPACTED_BYTES = 128 * 2**20  # a file that it writes
+
+# Dollars, S3 Standard, us-east-1, list prices of March 2026. LIST costs as PUT; DELETE and traffic within the region are free.
+A_PUT, A_GET, A_GB_MONTH = 5.0e-6, 0.4e-6, 0.023
+
+SECONDS_A_MONTH = 30 * 86_400
+
+
+def month(spans_a_second):
+    """What a month costs at so many stored spans a second, by one daemon."""
+    spans = spans_a_second * SECONDS_A_MONTH
+    batch = min(spans_a_second * BATCH_SECONDS, BATCH_BYTES / BYTES_RECEIVED)
+    batches = spans / batch
+    files = batches * 2 * CLASSES
+    checkpoints = batches * 2 / CHECKPOINT_EVERY
+    puts = files + batches * (COMMITS + LISTS) + checkpoints * 2
+    gets = batches * GETS
+    # Compaction reads a file in a GET or two; what it writes is never more than what it read.
+    written = min(files, spans * BYTES_IN_TABLE / COMPACTED_BYTES)
+    puts += REWRITES * written
+    gets += REWRITES * 2 * files
+    stored_gb = spans_a_second * 86_400 * RETENTION_DAYS * BYTES_IN_TABLE / 1e9
+    dollars = {"PUT and LIST": puts * A_PUT, "GET": gets * A_GET, "storage": stored_gb * A_GB_MONTH}
+    return {"spans": spans, "batch": batch, "puts": puts, "gets": gets, "stored_gb": stored_gb, "dollars": dollars}
+
+
+def main():
+    print("| stored spans/s | spans a batch | file of a class | PUT, LIST a million | GET a million | in store |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    rates = (1_000, 10_000, 100_000, 1_000_000)
+    for rate in rates:
+        m = month(rate)
+        file = m["batch"] * BYTES_IN_TABLE / CLASSES / 2**20
+        millions = m["spans"] / 1e6
+        print(
+            f"| {rate:,} | {m['batch']:,.0f} | {file:.1f} MiB | {m['puts'] / millions:,.0f} | "
+            f"{m['gets'] / millions:,.0f} | {m['stored_gb']:,.0f} GB |"
+        )
+    print("\n| stored spans/s | PUT, LIST | GET | storage | a month | a million spans |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for rate in rates:
+        m = month(rate)
+        total = sum(m["dollars"].values())
+        parts = " | ".join(f"${cost:,.2f}" for cost in m["dollars"].values())
+        print(f"| {rate:,} | {parts} | ${total:,.2f} | ${total / m['spans'] * 1e6:.5f} |")
+
+
+if __name__ == "__main__":
+    main()
