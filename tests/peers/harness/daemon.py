@@ -35,19 +35,21 @@ def free_port() -> int:
 class Daemon:
     """`with Daemon() as d:` runs one until the block is left."""
 
-    def __init__(self, rules=RULES_KEEP_ALL, debug=True, store=None, env=None):
+    def __init__(self, rules=RULES_KEEP_ALL, debug=True, store=None, env=None, config=CONFIG, faster=None):
+        """With `faster`, (libfaketime, factor), its clocks run faster than the machine's by that factor."""
         self.binary = tools.tracewell()
         self.folder = tempfile.TemporaryDirectory(prefix="tracewell-peers-")
         self.path = Path(self.folder.name)
         self.data = self.path / "data"
         self.store = store or f"file://{self.data / 'store'}"
         self.grpc, self.http, self.api = (f"127.0.0.1:{free_port()}" for _ in range(3))
-        (self.path / "config.yaml").write_text(CONFIG)
+        (self.path / "config.yaml").write_text(config)
         (self.path / "rules.yaml").write_text(rules)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("TRACEWELL_", "OTEL_", "AWS_"))}
         self.env |= {"TRACE_DEBUG": "1"} if debug else {}
         self.env |= env or {}
         self.process = None
+        self.faster, self.began = faster, time.time()
 
     def __enter__(self):
         self.log = open(self.path / "log", "wb")
@@ -55,7 +57,7 @@ class Daemon:
         command += ["--config", self.path / "config.yaml", "--rules", self.path / "rules.yaml"]
         command += ["--store", self.store]
         self.process = subprocess.Popen(
-            list(map(str, command)), env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            list(map(str, command)), env=self.clocked(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
         until = time.monotonic() + READY_SECONDS
         while not self._ready():
@@ -76,6 +78,15 @@ class Daemon:
         if kind is not None:
             print(f"   the daemon's log ends:\n{self.tail()}", flush=True)
         self.folder.cleanup()
+
+    def clocked(self) -> dict[str, str]:
+        """The environment in which a process has the daemon's clock."""
+        if not self.faster:
+            return self.env
+        library, factor = self.faster
+        ahead = (time.time() - self.began) * (factor - 1)
+        # Files keep their real times: the daemon compares them with its clock, which is ahead.
+        return self.env | {"LD_PRELOAD": str(library), "FAKETIME": f"+{ahead:.3f} x{factor}", "NO_FAKE_STAT": "1"}
 
     def stop(self) -> list[str]:
         """Ends it by SIGTERM; what went wrong there."""

@@ -2,13 +2,17 @@
 
 import json
 import subprocess
+import tempfile
+import threading
 import time
 from collections import defaultdict
 
 from . import compare, object_store, tools
+from .compaction import Compaction
 from .daemon import Daemon
 
 TABLE_SECONDS = 30
+TABLES_SECONDS_MAX = 480
 
 # Everything that carries an error is kept, and a quarter of the rest: the reader works out which from the trace ids.
 RULES_QUARTER = """version: 1
@@ -16,6 +20,23 @@ decision: { wait: 2s, after_root: 500ms }
 rules:
   - { name: errors, when: '{ status = error }', keep: 100% }
   - { name: quarter, keep: 25% }
+"""
+
+# The daemon expires every hour, and deletes files an hour after they left the table: with its clock so much faster both happen
+# while engines read. The durations of configuration and rules are of that clock.
+FASTER = 100
+SECONDS_OF_CHURN = 75
+CONFIG_FASTER = """store: { flush: { age: 5m } }
+receive: { header_timeout: 1h, body_timeout: 1h }
+shutdown: { deadline: 30m }
+"""
+RULES_FASTER = """version: 1
+decision: { wait: 3m, after_root: 50s }
+rules:
+  - { name: brief, when: '{ span.http.route = "/brief" }', keep: 100%, retention: brief }
+  - { name: errors, when: '{ status = error }', keep: 100%, retention: errors }
+  - { name: quarter, keep: 25% }
+retention: { default: 3d, errors: 30d, brief: 1s }
 """
 
 
@@ -43,6 +64,17 @@ def duckdb():
         yield "the daemon ends in order", daemon.stop()
 
 
+def spark():
+    """Spark, DuckDB and deltalake read the table while it is written, expires and is compacted: none lost, none twice."""
+    interpreter, environment = tools.spark()
+    faster = (tools.faketime(interpreter), FASTER)
+    with Daemon(rules=RULES_FASTER, config=CONFIG_FASTER, debug=False, faster=faster) as daemon:
+        with Compaction(daemon) as compaction:
+            yield "spark, duckdb and deltalake while spans come and go", churn(interpreter, daemon, environment)
+        yield from compaction.outcome()
+        yield "spark: the daemon ends in order", daemon.stop()
+
+
 def minio():
     """MinIO as the object store: round trip, the same counts, lifecycle rules on the bucket."""
     interpreter, server = tools.python(), tools.minio()
@@ -56,7 +88,7 @@ def minio():
             yield "minio: the daemon ends in order", daemon.stop()
 
 
-PARTS = {part.__name__: part for part in (python, node, go, duckdb, minio)}
+PARTS = {part.__name__: part for part in (python, node, go, duckdb, spark, minio)}
 
 
 def round_trip(name, command, protocols):
@@ -102,9 +134,28 @@ def in_table(daemon, trace_id, sent) -> list[str]:
 
 def read_tables(interpreter, daemon, env=None) -> list[str]:
     """Sends traces over half a minute while two engines read the table, then compares counts."""
-    command = [interpreter, tools.HERE / "tables" / "read.py", "--store", daemon.store, "--endpoint", daemon.http]
-    environment = {**daemon.env, **(env or {})}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
-    for line in done.stdout.splitlines():
-        print(f"   {line}", flush=True)
-    return [] if done.returncode == 0 else (done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-15:]
+    return with_tables(interpreter, "read.py", daemon, env or {})
+
+
+def churn(interpreter, daemon, env) -> list[str]:
+    """The same for longer, with Spark too, while spans expire."""
+    return with_tables(interpreter, "churn.py", daemon, env, "--api", daemon.api, "--seconds", SECONDS_OF_CHURN)
+
+
+def with_tables(interpreter, program, daemon, env, *more) -> list[str]:
+    """Runs a program of tables/; what it finds wrong."""
+    command = [interpreter, tools.HERE / "tables" / program, "--store", daemon.store, "--endpoint", daemon.http, *more]
+    environment = {**daemon.env, **env}
+    # Engines talk on the way: what is wrong comes last.
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+    ) as process:
+        timer = threading.Timer(TABLES_SECONDS_MAX, process.kill)
+        timer.start()
+        for line in process.stdout:
+            print(f"   {line}", end="", flush=True)
+        process.wait()
+        timer.cancel()
+        said.seek(0)
+        told = said.read().strip() or f"ended with {process.returncode}"
+    return [] if process.returncode == 0 else told.splitlines()[-15:]

@@ -13,6 +13,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trac
 # MinIO has no module versions that Go takes; this is the last state of its module.
 MINIO = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 
+JAVA_MIN = 17
+
 
 class Missing(Exception):
     """A tool that this test needs is not on this machine."""
@@ -57,9 +59,9 @@ def _once(mark: Path, wanted: str, install) -> None:
     mark.write_text(wanted)
 
 
-def python() -> Path:
-    """The Python of a virtual environment with everything of python/requirements.txt."""
-    requirements, venv = HERE / "python" / "requirements.txt", CACHE / "venv"
+def _venv(name: str, requirements: Path, *others: Path) -> Path:
+    """The Python of a virtual environment with these requirements, made anew when one of the files changes."""
+    venv = CACHE / name
 
     def install():
         shutil.rmtree(venv, ignore_errors=True)
@@ -67,8 +69,47 @@ def python() -> Path:
         call(venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements)
 
     CACHE.mkdir(parents=True, exist_ok=True)
-    _once(CACHE / "venv.mark", _digest(requirements) + sys.version, install)
+    _once(CACHE / f"{name}.mark", _digest(requirements, *others) + sys.version, install)
     return venv / "bin" / "python"
+
+
+def python() -> Path:
+    """The Python of a virtual environment with everything of python/requirements.txt."""
+    return _venv("venv", HERE / "python" / "requirements.txt")
+
+
+def spark() -> tuple[Path, dict[str, str]]:
+    """A Python with Spark and all that `python` has, and the environment in which Spark finds Java and Delta's jars."""
+    java = _java()
+    for program in ("make", "cc"):
+        need(program)  # libfaketime is built from its source
+    tables, jars = HERE / "tables", CACHE / "jars"
+    interpreter = _venv("venv-spark", tables / "requirements.txt", HERE / "python" / "requirements.txt")
+    warehouse = CACHE / "warehouse"
+    environment = {"JAVA_HOME": str(java), "PEERS_JARS": str(jars), "PEERS_SPARK": str(warehouse)}
+    program = tables / "spark_engine.py"
+    _once(CACHE / "jars.mark", _digest(program), lambda: call(interpreter, program, env=environment))
+    return interpreter, environment
+
+
+def _java() -> Path:
+    """The home of a Java that Spark takes."""
+    home = os.environ.get("JAVA_HOME")
+    program = Path(home, "bin", "java") if home else Path(need("java"))
+    told = subprocess.run([program, "-XshowSettings:properties", "-version"], capture_output=True, text=True).stderr
+    settings = {key.strip(): value for key, _, value in (line.partition(" = ") for line in told.splitlines())}
+    version = settings.get("java.specification.version", "0")
+    if not version.isdigit() or int(version) < JAVA_MIN:
+        raise Missing(f"Spark wants Java {JAVA_MIN} or newer; {program} is {version}")
+    return Path(settings["java.home"])
+
+
+def faketime(interpreter: Path) -> Path:
+    """libfaketime, which makes a process's clocks run faster."""
+    found = sorted(interpreter.parent.parent.rglob("libfaketime.so.1"))
+    if not found:
+        raise Missing("libfaketime is not to be had on this system")
+    return found[0]
 
 
 def node() -> tuple[str, Path]:
