@@ -22,8 +22,8 @@ rules:
   - { name: quarter, keep: 25% }
 """
 
-# The daemon expires every hour, and deletes files an hour after they left the table: with its clock so much faster both happen
-# while engines read. The durations of configuration and rules are of that clock.
+# The daemon expires every hour, and deletes files an hour after they left the table: with its clock so much faster both
+# happen while engines read. The durations of configuration and rules are of that clock.
 FASTER = 100
 SECONDS_OF_CHURN = 75
 CONFIG_FASTER = """store: { flush: { age: 5m } }
@@ -145,7 +145,7 @@ def churn(interpreter, daemon, env) -> list[str]:
 def with_tables(interpreter, program, daemon, env, *more) -> list[str]:
     """Runs a program of tables/; what it finds wrong."""
     command = [interpreter, tools.HERE / "tables" / program, "--store", daemon.store, "--endpoint", daemon.http, *more]
-    environment = {**daemon.env, **env}
+    environment = {**daemon.env, **env, "PYTHONDONTWRITEBYTECODE": "1"}
     # Engines talk on the way: what is wrong comes last.
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=said, text=True, env=environment
@@ -157,5 +157,5 @@ def with_tables(interpreter, program, daemon, env, *more) -> list[str]:
         process.wait()
         timer.cancel()
         said.seek(0)
-        told = said.read().strip() or f"ended with {process.returncode}"
-    return [] if process.returncode == 0 else told.splitlines()[-15:]
+        told = said.read().splitlines()[-15:]
+    return [] if process.returncode == 0 else [*told, f"{program} ended with {process.returncode}"]
