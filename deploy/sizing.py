@@ -2,11 +2,10 @@
 """The tables of sizing.md: requests, bytes and dollars for spans stored on S3. Change the inputs and run it."""
 
 # Measured on this program.
-BYTES_IN_TABLE = 70  # a stored span, both tables: 101 MiB for 1.5 million spans
+BYTES_IN_TABLE = 70  # a stored span: 101 MiB for 1.5 million spans
 BYTES_RECEIVED = 570  # the same span in OTLP
-COMMITS = 2  # a batch: one for each table, a PUT each
-LISTS = 4  # a batch: each commit looks twice for newer ones
-GETS = 40  # a batch: each commit reads what came since the last checkpoint twice, 10 on average
+COMMIT_PUTS = 3  # a commit: one PUT, and two LISTs that look for newer ones
+COMMIT_GETS = 20  # a commit: it reads what came since the last checkpoint twice, 10 on average
 CHECKPOINT_EVERY = 20  # commits of a table; 2 PUTs
 
 # Configuration.
@@ -14,8 +13,8 @@ BATCH_SECONDS = 30  # store.flush.age
 BATCH_BYTES = 64 * 2**20  # store.flush.bytes, as received
 CLASSES = 3  # retention classes that a batch has spans of: each makes a file in each table
 RETENTION_DAYS = 7  # by bytes, over all classes
-REWRITES = 1  # how often compaction reads and writes each span
-COMPACTED_BYTES = 128 * 2**20  # a file that it writes
+COMPACTION = True  # assumed: so many files become one, those of a day few large ones; a commit for each file written
+GATHER, TARGET_BYTES = 16, 256 * 2**20
 
 # Dollars, S3 Standard, us-east-1, list prices of March 2026. LIST costs as PUT; DELETE and traffic within the region are free.
 A_PUT, A_GET, A_GB_MONTH = 5.0e-6, 0.4e-6, 0.023
@@ -28,14 +27,16 @@ def month(spans_a_second):
     spans = spans_a_second * SECONDS_A_MONTH
     batch = min(spans_a_second * BATCH_SECONDS, BATCH_BYTES / BYTES_RECEIVED)
     batches = spans / batch
-    files = batches * 2 * CLASSES
-    checkpoints = batches * 2 / CHECKPOINT_EVERY
-    puts = files + batches * (COMMITS + LISTS) + checkpoints * 2
-    gets = batches * GETS
-    # Compaction reads a file in a GET or two; what it writes is never more than what it read.
-    written = min(files, spans * BYTES_IN_TABLE / COMPACTED_BYTES)
-    puts += REWRITES * written
-    gets += REWRITES * 2 * files
+    files, commits = batches * 2 * CLASSES, batches * 2
+    written, read = files, 0
+    if COMPACTION:
+        gathered = files / GATHER
+        large = min(gathered, spans * BYTES_IN_TABLE / TARGET_BYTES)
+        written, read = files + gathered + large, files + gathered
+        commits += gathered + large
+    puts = written + commits * (COMMIT_PUTS + 2 / CHECKPOINT_EVERY)
+    # A file is read in a GET for its footer and one for the rest.
+    gets = commits * COMMIT_GETS + 2 * read
     stored_gb = spans_a_second * 86_400 * RETENTION_DAYS * BYTES_IN_TABLE / 1e9
     dollars = {"PUT and LIST": puts * A_PUT, "GET": gets * A_GET, "storage": stored_gb * A_GB_MONTH}
     return {"spans": spans, "batch": batch, "puts": puts, "gets": gets, "stored_gb": stored_gb, "dollars": dollars}
