@@ -9,6 +9,7 @@ mod inventory;
 mod lifecycle;
 pub mod read;
 mod retention;
+mod rewrite;
 pub mod schema;
 mod table;
 mod values;
@@ -28,6 +29,7 @@ pub use read::{
     ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow, TracesRequest, Wanted,
 };
 pub use retention::{Expired, RetentionPolicy};
+pub use rewrite::{Fate, Rewritten, RewrittenFile};
 pub use schema::TableKind;
 pub use verify::{Finding, Problem, Stray, Verified};
 pub use write::{LostSpans, Store, StoreConfig, Written, WrittenService};

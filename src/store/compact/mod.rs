@@ -10,10 +10,10 @@
 
 mod failure;
 mod merge;
-mod output;
+pub(super) mod output;
 mod plan;
 mod ranges;
-mod source;
+pub(super) mod source;
 mod trace_rows;
 
 pub use plan::Reason;
@@ -34,7 +34,7 @@ use super::backends::Backend;
 use super::error::{ErrorKind, StoreError};
 use super::lifecycle::TAG_RETENTION;
 use super::schema::TableKind;
-use super::table::{DataFile, Replaced, Table, blocking};
+use super::table::{Change, DataFile, Replaced, Table, blocking};
 use super::write::Store;
 use crate::runtime::{Random, Tenant};
 
@@ -315,7 +315,7 @@ fn commit(table: &Table, unit: &Unit, merged: &Merged) -> Result<(Compacted, u64
     let victims: HashSet<String> = unit.inputs.iter().map(|f| f.in_log.clone()).collect();
     let appends: Vec<_> = merged.outputs.iter().map(|output| output.append.clone()).collect();
     let mut compacted = Compacted::default();
-    match table.replace(&victims, &appends, unit.committed_ms())? {
+    match table.replace(&victims, &appends, unit.committed_ms(), Change::OfPlace)? {
         Replaced::Gone => {
             compacted.given_up = 1;
             Ok((compacted, 0))

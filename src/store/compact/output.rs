@@ -41,24 +41,24 @@ const EVENT_TIMES: [&str; 2] = ["time", "time_unix_nano"];
 const INDEXED: [&str; 3] = ["trace_id", "start_time", "duration_nano"];
 
 /// What a file is to be.
-pub(super) struct OutputPlan<'a> {
-    pub(super) table: &'a Table,
-    pub(super) runtime: &'a Handle,
-    pub(super) partition: &'a PartitionKey,
+pub(in crate::store) struct OutputPlan<'a> {
+    pub(in crate::store) table: &'a Table,
+    pub(in crate::store) runtime: &'a Handle,
+    pub(in crate::store) partition: &'a PartitionKey,
     /// Tags of the object.
-    pub(super) tags: TagSet,
+    pub(in crate::store) tags: TagSet,
 }
 
 /// A finished file on the store, not yet in the table.
-pub(super) struct Output {
-    pub(super) append: Append,
-    pub(super) rows: u64,
+pub(in crate::store) struct Output {
+    pub(in crate::store) append: Append,
+    pub(in crate::store) rows: u64,
 }
 
 /// A file in the making. Whatever else shall be known of each file (an index, filters) sees its rows in [`Self::write`], in
 /// order, and its name in [`Self::finish`]. A file that is dropped is not on the store, or an orphan there that the
 /// sweep removes.
-pub(super) struct OutputFile<'a> {
+pub(in crate::store) struct OutputFile<'a> {
     plan: &'a OutputPlan<'a>,
     object: String,
     path: Path,
@@ -75,7 +75,7 @@ pub(super) struct OutputFile<'a> {
 
 impl<'a> OutputFile<'a> {
     /// An empty file of this name. Contacts nothing.
-    pub(super) fn begin(plan: &'a OutputPlan<'a>, name: &str) -> Result<Self, StoreError> {
+    pub(in crate::store) fn begin(plan: &'a OutputPlan<'a>, name: &str) -> Result<Self, StoreError> {
         let kind = plan.table.kind;
         let object = plan.partition.object(name);
         let path = Path::parse(format!("{}/{object}", plan.table.path));
@@ -101,7 +101,7 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Appends rows, which come after all before them in the order of the table. Blocks.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
+    pub(in crate::store) fn write(&mut self, batch: &RecordBatch) -> Result<(), StoreError> {
         let failed = |e: ParquetError| internal("cannot write to a Parquet file", e);
         let columns = batch.project(&self.indexes).map_err(|e| internal("cannot collect statistics", e))?;
         let merged = self.statistics.merge(&columns);
@@ -128,7 +128,7 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Ends the file; then all of it is on the store. Blocks.
-    pub(super) fn finish(mut self) -> Result<Output, StoreError> {
+    pub(in crate::store) fn finish(mut self) -> Result<Output, StoreError> {
         self.writer.finish().map_err(|e| internal("cannot end a Parquet file", e))?;
         self.take_encoded();
         if self.upload.begun.is_some() {

@@ -218,7 +218,11 @@ fn sorted(
 }
 
 /// The rows in the table's schema: columns that an older or foreign file lacks are null.
-fn conform(batch: &RecordBatch, schema: &SchemaRef, name: &str) -> Result<RecordBatch, StoreError> {
+pub(in crate::store) fn conform(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    name: &str,
+) -> Result<RecordBatch, StoreError> {
     let known = |column: &str| schema.column_with_name(column).is_some();
     if let Some(other) = batch.schema_ref().fields().iter().find(|f| !known(f.name())) {
         // It would be lost.
@@ -243,5 +247,5 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef, name: &str) -> Result<Record
 }
 
 fn foreign(name: &str, why: &str) -> StoreError {
-    StoreError::new(ErrorKind::Table, format!("{name} cannot be compacted: {why}"))
+    StoreError::new(ErrorKind::Table, format!("{name} cannot be written again: {why}"))
 }

@@ -17,7 +17,7 @@ pub use request::{AttributeScope, HintValue, Projection, ScanHint, ScanRequest, 
 pub use rows::{ScanValue, SpanRows};
 pub use trace_row::TraceRow;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -192,6 +192,25 @@ impl Reader {
             }
         });
         Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
+    }
+
+    /// Whether a file may hold rows of some of these traces (in hexadecimal), by its bounds and filters.
+    pub(super) async fn may_hold_some(
+        &self,
+        file: &DataFile,
+        ids: &HashSet<String>,
+    ) -> Result<bool, StoreError> {
+        let near: Vec<&String> = ids.iter().filter(|id| prune::may_hold_trace(file, id)).collect();
+        if near.is_empty() {
+            return Ok(false);
+        }
+        let open = self.open(file.clone()).await?;
+        for id in near {
+            if !open.row_groups_with_trace(id).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What the cache of footers takes, in bytes.

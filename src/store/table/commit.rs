@@ -47,6 +47,15 @@ pub(in crate::store) enum Appended {
     Already,
 }
 
+/// What a replacement means to those who follow the table's changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Change {
+    /// The same rows, in other files: nothing.
+    OfPlace,
+    /// Rows are gone, or in another partition.
+    OfRows,
+}
+
 /// What became of a replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Replaced {
@@ -124,13 +133,14 @@ impl Table {
         Ok(removed)
     }
 
-    /// Puts files (`adds`) in place of others (`victims`, paths as in the log) that hold the same rows, if all of those are
-    /// still live. `committed_ms`: when the newest of the rows came into the table. Blocks.
+    /// Puts files (`adds`) in place of others (`victims`, paths as in the log), if all of those are still live.
+    /// `committed_ms`: when the newest of the rows came into the table. Blocks.
     pub(in crate::store) fn replace(
         &self,
         victims: &HashSet<String>,
         adds: &[Append],
         committed_ms: i64,
+        change: Change,
     ) -> Result<Replaced, StoreError> {
         let names: HashSet<String> = adds.iter().map(|add| in_log(&add.object)).collect();
         let mut already = false;
@@ -144,9 +154,11 @@ impl Table {
                 already = !names.is_empty() && self.live_among(snapshot, &names)?.1 == names.len() as u64;
                 return Ok(None);
             }
-            let rearranged = false;
-            let builder =
-                Arc::clone(snapshot).update_table(UpdateTableOperation::Optimize, ENGINE_INFO, rearranged);
+            let (operation, changes_data) = match change {
+                Change::OfPlace => (UpdateTableOperation::Optimize, false),
+                Change::OfRows => (UpdateTableOperation::Update, true),
+            };
+            let builder = Arc::clone(snapshot).update_table(operation, ENGINE_INFO, changes_data);
             let txn = builder.build(self.engine.as_ref(), Box::new(FileSystemCommitter));
             let mut txn = txn.map_err(|e| StoreError::of_kernel("cannot begin a transaction", e))?;
             batches.into_iter().for_each(|batch| txn.remove_files(batch));

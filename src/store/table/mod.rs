@@ -9,7 +9,7 @@ mod files;
 mod paths;
 
 pub(super) use cleanup::horizon_ms;
-pub(super) use commit::{Append, Appended, Replaced};
+pub(super) use commit::{Append, Appended, Change, Replaced};
 pub(super) use files::{DataFile, Listing};
 pub(super) use paths::{PartitionKey, compacted_name, file_name};
 
