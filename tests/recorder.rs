@@ -186,23 +186,36 @@ async fn a_trace_that_waits_for_its_verdict_is_pinned_before_it_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_that_is_kept_already_stays_where_it_is() {
+async fn a_trace_that_is_stored_already_is_moved_where_its_class_is_not_kept_for_as_long() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = start(folder.path()).run();
-    send(&daemon, traffic::trace(1, Shape::Error, 3)).await;
-    until(&daemon, 1, "kept", &json!(["store"])).await;
+    for number in [1, 2] {
+        send(&daemon, traffic::trace(number, Shape::Error, 3)).await;
+        until(&daemon, number, "kept", &json!(["store"])).await;
+    }
     let (code, said, _) = pin(&daemon, 1, &["--for", "30d"]);
     assert_eq!(code, Some(0));
     let expected =
         "is kept already, by rule errors, kept under retention class `errors` (for 30d); nothing was changed";
     assert!(said.contains(expected), "{said}");
-    let (code, _, said) = pin(&daemon, 1, &["--for", "31d"]);
+    let (code, _, said) = pin(&daemon, 1, &["--for", "91d"]);
     assert_eq!(code, Some(2));
+    assert!(said.contains("pinned traces are kept for 90d, not for 91d"), "{said}");
+    let before = show(&daemon, 1).unwrap();
+    assert_eq!(before["tracewell"]["retention"], "errors");
+
+    let (code, said, error) = pin(&daemon, 1, &["--for", "31d"]);
+    assert_eq!(code, Some(0), "{error}");
     assert!(
-        said.contains("it is kept already, under retention class `errors` for 30d, not for 31d"),
+        said.contains("its 3 spans were moved from another class") && said.contains("(for 90d)"),
         "{said}"
     );
-    assert_eq!(show(&daemon, 1).unwrap()["tracewell"]["retention"], "errors");
+    let after = show(&daemon, 1).unwrap();
+    assert_eq!((&after["tracewell"]["retention"], spans(&after)), (&json!("pinned"), 3));
+    assert_eq!(after["resourceSpans"], before["resourceSpans"]);
+    assert_eq!(show(&daemon, 2).unwrap()["tracewell"]["retention"], "errors", "the others stay");
+    let again = pin(&daemon, 1, &[]);
+    assert!(again.0 == Some(0) && again.1.contains("is kept already"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

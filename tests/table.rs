@@ -151,3 +151,44 @@ async fn expire_takes_what_is_due_and_says_so_before() {
     let wrong = tracewell(&["table", "expire", "--rules", wrong.to_str().unwrap(), "--store", &store]);
     assert!(wrong.0 == Some(2) && wrong.2.contains("wrong.yaml"), "{wrong:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forget_erases_whole_traces_and_gives_a_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = stored(folder.path()).await;
+    let receipt = folder.path().join("receipt.json");
+    let receipt = receipt.to_str().unwrap();
+    let query = ["table", "forget", "--where", "{ status = error }", "--store", &store];
+    let forget = |more: &[&str]| tracewell(&[&query[..], more].concat());
+    let planned = forget(&["--dry-run"]);
+    assert!(planned.0 == Some(0) && planned.2.contains("2 traces would be erased"), "{planned:?}");
+    let asked = forget(&[]);
+    assert!(asked.0 == Some(2) && asked.2.contains("--yes"), "{asked:?}");
+
+    let (code, _, error) = forget(&["--yes", "--at-once", "--receipt", receipt]);
+    assert!(code == Some(0) && error.contains("erased 2 traces, 6 spans"), "{error}");
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(receipt).unwrap()).unwrap();
+    let tenant = &written["tenants"][0];
+    assert_eq!((&tenant["tenant"], &tenant["spansErased"]), (&"default".into(), &6.into()));
+    let mut erased: Vec<&str> =
+        tenant["traces"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+    erased.sort_unstable();
+    let mut expected: Vec<String> = (0..2).map(|n| traffic::hex(&traffic::trace_id(n))).collect();
+    expected.sort_unstable();
+    assert_eq!(erased, expected);
+    for file in tenant["files"].as_array().unwrap() {
+        let object = file["object"].as_str().unwrap();
+        assert!(!Path::new("/").join(object).exists(), "{object} is still there");
+    }
+    let gone = tracewell(&["trace", "show", "--store", &store, erased[0]]);
+    assert_eq!(gone.0, Some(1));
+    let stays = tracewell(&["trace", "show", "--store", &store, &traffic::hex(&traffic::trace_id(5))]);
+    assert_eq!(stays.0, Some(0));
+    let (code, verified) = json(&["table", "verify", "--json", "--store", &store]);
+    assert_eq!((code, &verified["rows"]), (Some(0), &40.into()), "{verified}");
+
+    let nothing = forget(&["--yes"]);
+    assert!(nothing.0 == Some(1) && nothing.2.contains("no trace matches"), "{nothing:?}");
+    let again = forget(&["--yes", "--receipt", receipt]);
+    assert!(again.0 == Some(2) && again.2.contains("exists already"), "{again:?}");
+}

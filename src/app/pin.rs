@@ -1,6 +1,6 @@
 //! Pins: somebody wants a trace kept, whatever the rules said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use super::finder::{FindError, Finder};
 use crate::api::{PinError, Pins};
 use crate::log::ReadError;
 use crate::query::{Decision, Engine, PinDocument, PinOutcome, TraceFacts, TraceSource, period_text};
-use crate::runtime::Tenant;
+use crate::runtime::{Random, Tenant};
 use crate::sample::{LiveFilter, LiveState, PIN_RULE, Pinned, RETENTION_PINNED, Verdict};
+use crate::store::{Fate, Reader, Store};
 use crate::wire::TraceId;
 
 /// How long a pin waits until it is in the log.
@@ -25,6 +26,9 @@ pub struct Pinning {
     pub engine: Engine,
     pub finder: Finder,
     pub events: Events,
+    pub store: Arc<Store>,
+    pub reader: Reader,
+    pub random: Arc<dyn Random>,
 }
 
 /// A trace that somebody wants kept.
@@ -78,7 +82,7 @@ impl Pinning {
         let found = self.engine.trace(wish.tenant, wish.trace_id).await.map_err(|e| unavailable(&e))?;
         let facts = found.ok_or_else(|| self.not_found())?.facts;
         if let (Decision::Kept, Some(rule), Some(class)) = (facts.decision, &facts.rule, &facts.retention) {
-            return wish.kept(rule, class);
+            return self.keep_longer(wish, rule, class).await;
         }
         wish.check(RETENTION_PINNED)?;
         // A part that was dropped before comes along if the whole of it is looked up in the log.
@@ -88,12 +92,39 @@ impl Pinning {
                     self.confirmed(wish).await?;
                     return Ok(wish.document(PinOutcome::Decided));
                 }
-                Pinned::Kept(verdict) => return wish.kept(&verdict.rule, &verdict.retention),
+                Pinned::Kept(verdict) => {
+                    return self.keep_longer(wish, &verdict.rule, &verdict.retention).await;
+                }
                 // Dropped meanwhile.
                 Pinned::NotHere => {}
             }
         }
         self.rescue(wish, &facts).await
+    }
+
+    /// A trace that is kept under a class: it is moved, unless that class is kept for as long as is wanted.
+    async fn keep_longer(&self, wish: &Wish<'_>, rule: &str, class: &str) -> Result<PinDocument, PinError> {
+        let enough =
+            wish.keep_for.or_else(|| wish.classes.get(RETENTION_PINNED).copied()).unwrap_or(Duration::MAX);
+        // A class without a period is kept for ever.
+        let is_enough = wish.classes.get(class).is_none_or(|period| *period >= enough);
+        if class == RETENTION_PINNED || is_enough {
+            return wish.kept(rule, class);
+        }
+        wish.check(RETENTION_PINNED)?;
+        let filter = LiveFilter::trace(wish.tenant.clone(), wish.trace_id);
+        let live = ask(&self.events, |answer| Event::Live(filter, answer)).await.ok_or_else(stopping)?;
+        if !live.is_empty() {
+            let later = "the trace is kept, and on its way into the table; pin it again when it is there, in a minute";
+            return Err(PinError::Unavailable(later.into()));
+        }
+        let ids = BTreeSet::from([wish.trace_id]);
+        let fate = Fate::MovedTo(RETENTION_PINNED.into());
+        let moved = self.store.rewrite(&self.reader, wish.tenant, &ids, &fate, self.random.as_ref());
+        let moved = moved.await.map_err(|e| unavailable(&e))?;
+        self.reader.forget_versions();
+        tracing::info!(trace_id = %wish.trace_id, spans = moved.spans, "moved to the pinned traces");
+        Ok(PinDocument { rule: rule.into(), spans: Some(moved.spans), ..wish.document(PinOutcome::Moved) })
     }
 
     fn not_found(&self) -> PinError {
@@ -128,7 +159,7 @@ impl Pinning {
         }
         if kept_by.rule != wish.verdict.rule {
             // A late error was faster.
-            return wish.kept(&kept_by.rule, &kept_by.retention);
+            return self.keep_longer(wish, &kept_by.rule, &kept_by.retention).await;
         }
         Ok(PinDocument {
             dropped_by: facts.rule.clone().filter(|_| facts.decision == Decision::Dropped),
@@ -175,17 +206,10 @@ impl Wish<'_> {
             return Ok(());
         }
         let (asked, period) = (period_text(asked), period_text(*period));
-        Err(PinError::TooLong(if class == RETENTION_PINNED {
-            format!(
-                "pinned traces are kept for {period}, not for {asked}; for longer, set `retention: {{ pinned: {asked} }}` \
-                 in the rules"
-            )
-        } else {
-            format!(
-                "it is kept already, under retention class `{class}` for {period}, not for {asked}; a kept trace cannot \
-                 be moved to another class yet"
-            )
-        }))
+        Err(PinError::TooLong(format!(
+            "{class} traces are kept for {period}, not for {asked}; for longer, set `retention: {{ {class}: {asked} }}` \
+             in the rules"
+        )))
     }
 
     fn document(&self, outcome: PinOutcome) -> PinDocument {

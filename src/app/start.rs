@@ -143,7 +143,7 @@ pub(super) async fn start(
         pool: CpuPool::new(tasks.clone(), cores()),
     };
     let rules_of_all_time = RulesOfAllTime { rulebook: rulebook.clone(), history: history.clone() };
-    let api = api(&config, questions_max, engine, &finder, &events, operators)
+    let api = api(&config, questions_max, engine, &finder, &events, &store, operators)
         .with_why(Arc::new(explaining), Arc::new(rules_of_all_time));
     let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
     let rescuing = Rescuing { finder, events: events.clone() };
@@ -275,6 +275,7 @@ fn api(
     engine: Engine,
     finder: &Finder,
     events: &Events,
+    store: &Arc<Store>,
     operators: Operators,
 ) -> Api {
     let api_config = ApiConfig {
@@ -285,7 +286,14 @@ fn api(
         limit_max: config.query.limit_max,
         ..ApiConfig::default()
     };
-    let pins = Pinning { engine: engine.clone(), finder: finder.clone(), events: events.clone() };
+    let pins = Pinning {
+        engine: engine.clone(),
+        finder: finder.clone(),
+        events: events.clone(),
+        store: Arc::clone(store),
+        reader: operators.memory.reader.clone(),
+        random: Arc::new(SystemRandom),
+    };
     Api::new(engine, Arc::new(operators), Arc::new(pins), api_config)
 }
 

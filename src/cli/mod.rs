@@ -11,6 +11,7 @@ mod rules_check;
 mod run;
 mod table_compact;
 mod table_expire;
+mod table_forget;
 mod table_info;
 mod table_source;
 mod table_verify;
@@ -29,6 +30,7 @@ pub use client::SourceArgs;
 pub use rules_check::RulesCheckArgs;
 pub use table_compact::TableCompactArgs;
 pub use table_expire::TableExpireArgs;
+pub use table_forget::TableForgetArgs;
 pub use table_info::TableInfoArgs;
 pub use table_verify::TableVerifyArgs;
 pub use trace_export::TraceExportArgs;
@@ -78,6 +80,8 @@ pub enum TableCommand {
     Compact(TableCompactArgs),
     /// Take out what is past its retention
     Expire(TableExpireArgs),
+    /// Erase traces, and write down what was rewritten
+    Forget(TableForgetArgs),
     /// Read everything, and say what is wrong
     Verify(TableVerifyArgs),
 }
@@ -151,6 +155,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
         Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
         Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
+        Question::Table(TableCommand::Forget(args)) => table_forget::run(&args).await,
         Question::Table(TableCommand::Verify(args)) => table_verify::run(&args, &canvas).await,
         Question::Table(TableCommand::Compact(args)) => table_compact::run(&args, &canvas).await,
     };

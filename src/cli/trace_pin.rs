@@ -18,7 +18,8 @@ Examples:
       The same, refused if it could not be kept for 30 days
 
 A pinned trace is stored under the retention class `pinned`: 90 days, unless the rules say otherwise
-(retention: { pinned: 180d }). A trace that is kept already stays where it is.
+(retention: { pinned: 180d }). One that is stored already is moved there, unless its class is kept for as long. Spans of
+it that come later are stored under its first class.
 
 Exit codes: 0 kept, 1 no such trace, 2 wrong usage or unreachable.";
 
@@ -93,11 +94,13 @@ fn sentence(pinned: &PinDocument) -> String {
                 "pinned {id}: it had been dropped{dropped}; {spans} came back from the flight recorder, {kept}{part}"
             )
         }
+        PinOutcome::Moved => {
+            let spans = text::count(pinned.spans.unwrap_or_default(), "span", "spans");
+            format!("pinned {id}: its {spans} were moved from another class, and are {kept}")
+        }
         PinOutcome::Kept => {
             let rule = text::clean(&pinned.rule);
-            let already = format!("{id} is kept already, by rule {rule}, {kept}; nothing was changed");
-            let moved = ": a kept trace cannot be moved to another class yet";
-            if pinned.retention == "pinned" { already } else { format!("{already}{moved}") }
+            format!("{id} is kept already, by rule {rule}, {kept}; nothing was changed")
         }
     }
 }

@@ -41,7 +41,7 @@ pub use why::{RuleTexts, Standing, Standings, Why};
 pub use why_document::{DecisionLine, MatchedLine, RuleLine, RuleResult, WhyDocument, WhySpans, WhyState};
 
 /// A point in time as RFC 3339 with nanoseconds; empty for times that no calendar knows.
-fn time_rfc3339(unix_nano: u64) -> String {
+pub fn time_rfc3339(unix_nano: u64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(unix_nano)).map_or_else(|_| String::new(), |t| t.to_string())
 }
 

@@ -12,7 +12,9 @@ pub enum PinOutcome {
     Decided,
     /// The trace had been dropped; its spans were found in the flight recorder, and are kept now.
     Rescued,
-    /// The trace is kept already. Nothing was changed.
+    /// The trace was stored under another retention class, and is under `pinned` now.
+    Moved,
+    /// The trace is kept already, for as long as pinned ones are or longer. Nothing was changed.
     Kept,
 }
 
@@ -33,7 +35,7 @@ pub struct PinDocument {
     pub retention_seconds: Option<u64>,
     /// The rule that had dropped a rescued trace; null if nobody remembers, and otherwise.
     pub dropped_by: Option<String>,
-    /// The spans of a rescued trace; null otherwise.
+    /// The spans of a rescued or moved trace; null otherwise.
     pub spans: Option<u64>,
     /// False when a part of the flight recorder could not be searched, so that a rescued trace may lack spans.
     pub complete: bool,

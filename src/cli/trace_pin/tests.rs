@@ -42,6 +42,12 @@ fn each_outcome_is_told_in_a_sentence() {
     assert_eq!(
         sentence(&kept),
         "4bf92f3577b34da6a3ce929d0e0e4736 is kept already, by rule errors, kept under retention class `errors` \
-         (for ever: the rules do not name it); nothing was changed: a kept trace cannot be moved to another class yet"
+         (for ever: the rules do not name it); nothing was changed"
+    );
+    let moved = PinDocument { rule: "errors".into(), spans: Some(3), ..document(PinOutcome::Moved) };
+    assert_eq!(
+        sentence(&moved),
+        "pinned 4bf92f3577b34da6a3ce929d0e0e4736: its 3 spans were moved from another class, and are kept under \
+         retention class `pinned` (for 90d)"
     );
 }
