@@ -69,6 +69,8 @@ pub struct World {
     /// Verdicts that the log refused, by their address, and when they were made.
     refused: Vec<(usize, Mark)>,
     pub lives: u64,
+    /// Groups of table files that became others.
+    pub compacted: u64,
 }
 
 /// How a run went.
@@ -106,6 +108,7 @@ impl World {
             turned: None,
             refused: Vec::new(),
             lives: 0,
+            compacted: 0,
             journal,
             machine,
             settings,
@@ -152,7 +155,7 @@ impl World {
             hash: self.journal.hash(),
             events: self.journal.events(),
             lives: self.lives,
-            summary: format!("{:?}", self.oracle.totals),
+            summary: format!("{:?}, {} compactions", self.oracle.totals, self.compacted),
         })
     }
 

@@ -289,6 +289,7 @@ impl World {
             Ok::<_, StoreError>(all)
         };
         let outcome = self.runtime.block_on(all);
+        self.compacted += outcome.as_ref().map_or(0, |all| all.units);
         let kind = outcome.map(|all| (all.units, all.given_up, all.joined)).map_err(|error| error.kind());
         note!(self.journal, "compaction: {kind:?}");
     }
