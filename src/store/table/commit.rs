@@ -69,12 +69,22 @@ pub(in crate::store) enum Replaced {
 }
 
 impl Table {
-    /// The last batch of this application in the table. Blocks.
+    /// The last batch of this application in the table. Nobody else writes under its name, so the log is read for it once, and
+    /// again only after a commit of which the end is not known: it is in every commit since the last checkpoint. Blocks.
     pub(in crate::store) fn last_batch(
         &self,
         snapshot: &SnapshotRef,
         app_id: &str,
     ) -> Result<Option<u64>, StoreError> {
+        if let Some((_, last)) = self.own.lock().as_ref().filter(|(own, _)| own == app_id) {
+            return Ok(*last);
+        }
+        let last = self.last_batch_in_log(snapshot, app_id)?;
+        *self.own.lock() = Some((app_id.to_owned(), last));
+        Ok(last)
+    }
+
+    fn last_batch_in_log(&self, snapshot: &SnapshotRef, app_id: &str) -> Result<Option<u64>, StoreError> {
         let version = snapshot.get_app_id_version(app_id, self.engine.as_ref());
         let version =
             version.map_err(|e| StoreError::of_kernel("cannot read the table's transactions", e))?;
@@ -99,6 +109,7 @@ impl Table {
                 already = true;
                 return Ok(None);
             }
+            *self.own.lock() = None;
             let builder = Arc::clone(snapshot).update_table(UpdateTableOperation::Write, ENGINE_INFO, true);
             let txn = builder.with_blind_append().build(self.engine.as_ref(), Box::new(FileSystemCommitter));
             let txn = txn.map_err(|e| StoreError::of_kernel("cannot begin a transaction", e))?;
@@ -107,11 +118,13 @@ impl Table {
             Ok(Some(txn))
         })?;
         Ok(match committed {
-            _ if already => Appended::Already,
-            Some(done) => Appended::Committed {
-                commits_since_checkpoint: done.post_commit_stats().commits_since_checkpoint,
-            },
-            None => Appended::Already,
+            Some(done) if !already => {
+                *self.own.lock() = Some((app_id.to_owned(), Some(batch)));
+                Appended::Committed {
+                    commits_since_checkpoint: done.post_commit_stats().commits_since_checkpoint,
+                }
+            }
+            _ => Appended::Already,
         })
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Table {
     /// Its folder in `objects`.
     pub(super) path: Path,
     latest: Mutex<Option<SnapshotRef>>,
+    /// The last batch under a name of our own, if that is known.
+    own: Mutex<Option<(String, Option<u64>)>>,
 }
 
 impl Table {
@@ -98,7 +100,7 @@ impl Table {
         let url = url.map_err(|e| StoreError::caused(ErrorKind::Configuration, "not a folder", e))?;
         let path = location.path.clone().join(tenant.as_str()).join(kind.folder());
         let objects = Arc::clone(&location.objects);
-        Ok(Self { kind, objects, engine, url, path, latest: Mutex::new(None) })
+        Ok(Self { kind, objects, engine, url, path, latest: Mutex::default(), own: Mutex::default() })
     }
 
     /// The newest state of the table, `None` if there is no table. Blocks.
