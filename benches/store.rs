@@ -9,12 +9,14 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use parquet::file::metadata::ParquetMetaDataReader;
 use template::{SPANS_PER_REQUEST, Shares, Templates};
 use tracewell::log::{Position, ReadError, SpansMeta, SpansRecord};
@@ -22,7 +24,8 @@ use tracewell::runtime::{Clock, RequestId, SystemClock, SystemRandom, Tenant};
 use tracewell::sample::{Batch, KeptTrace, Verdict};
 use tracewell::store::schema::TableKind;
 use tracewell::store::{
-    Compacted, CompactionConfig, Compactor, Location, Records, Store, StoreConfig, Unpaced,
+    AttributeScope, Compacted, CompactionConfig, Compactor, HintValue, Location, Projection, Reader,
+    ReaderConfig, Records, ScanHint, ScanRequest, Store, StoreConfig, Unpaced,
 };
 use tracewell::wire::{SpanView, TraceId, resource_spans};
 
@@ -42,6 +45,9 @@ struct Options {
     /// Services (resources) that the spans of one request come from: 1, 2, 4 or 8.
     #[arg(long, default_value_t = 1)]
     services: usize,
+    /// Keep all batches, and then look up so many traces by id, and a tenth as many spans by an attribute of their own.
+    #[arg(long, default_value_t = 0)]
+    lookups: usize,
     /// Say what each column of the spans takes.
     #[arg(long)]
     columns: bool,
@@ -78,11 +84,12 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let store = Store::open(StoreConfig::new(location, "bench"), Arc::new(SystemClock::new()))?;
     let requests = options.spans.div_ceil(SPANS_PER_REQUEST);
     let spans = requests * SPANS_PER_REQUEST;
-    let (mut costs, mut sizes) = (Vec::new(), Vec::new());
+    let (mut costs, mut sizes, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut wire_bytes = 0;
     for id in 0..=options.batches {
         let (batch, log) = batch(id + 1, requests, &templates)?;
         wire_bytes = batch.bytes();
+        ids.extend(batch.traces.iter().step_by(batch.traces.len() / 64 + 1).map(|trace| trace.trace_id));
         reset_peak();
         let before = (cpu_nanos()?, resident("VmRSS:")?);
         let written = store.write(&batch, &log).await?;
@@ -97,7 +104,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
                 continue;
             }
             println!("bytes a span        {:>10.1}", written.bytes as f64 / spans as f64);
-        } else {
+        } else if options.lookups == 0 {
             forget(&objects).await?;
         }
     }
@@ -106,6 +113,13 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     println!("CPU, ns a span      {cost:>10.0}");
     println!("spans / CPU second  {:>10.0}", 1e9 / cost);
     println!("peak memory / wire  {:>10.2}", median(&mut sizes) as f64 / wire_bytes as f64);
+    let runs: Vec<_> = objects.list(None).try_collect().await?;
+    let runs: Vec<_> = runs.iter().filter(|o| o.location.as_ref().ends_with(".idx")).collect();
+    let run_bytes = runs.iter().map(|o| o.size).sum::<u64>() as f64 / runs.len().max(1) as f64;
+    println!("index bytes a span  {:>10.1}", run_bytes / spans as f64);
+    if options.lookups > 0 {
+        lookups(&objects, &ids, options.lookups).await?;
+    }
     if options.columns {
         columns(&objects, spans).await?;
     }
@@ -135,6 +149,43 @@ async fn compact(store: Store) -> anyhow::Result<()> {
     println!("bytes a span after  {:>10.1}", done.bytes_out as f64 / (done.rows_in - done.joined) as f64);
     println!("spans / CPU second  {rate:>10.0}");
     println!("peak memory, MiB    {:>10}", resident("VmHWM:")?.saturating_sub(resident_before) >> 20);
+    Ok(())
+}
+
+/// What questions cost where requests cost nothing: the store is memory. The first ones, which fetch runs and footers, count.
+async fn lookups(objects: &Arc<dyn ObjectStore>, ids: &[TraceId], count: usize) -> anyhow::Result<()> {
+    let location = Location::custom(Arc::clone(objects), "memory:///table")?;
+    let clock = Arc::new(SystemClock::new());
+    let config = ReaderConfig { refresh_after: Duration::from_secs(3600), ..ReaderConfig::default() };
+    let reader = Reader::new(location, Arc::clone(&clock) as Arc<dyn Clock>, config);
+    let (tenant, mut by_id, mut needles) = (Tenant::default(), Vec::new(), Vec::new());
+    for (number, id) in ids.iter().cycle().step_by(7).take(count).enumerate() {
+        let begun = clock.monotonic();
+        let spans = reader.by_id(&tenant, *id).await?;
+        by_id.push((clock.monotonic() - begun).as_micros() as u64);
+        anyhow::ensure!(!spans.is_empty(), "trace {id} is not found");
+        if number % 10 > 0 {
+            continue;
+        }
+        let own = spans[0].span.attributes.iter().find(|a| a.key == "request.id");
+        let value = own.and_then(|a| a.value.as_ref()?.value.clone()).context("no request.id")?;
+        let Value::StringValue(value) = value else { anyhow::bail!("request.id is not a text") };
+        let hint = ScanHint::AttributeEquals {
+            scope: AttributeScope::Span,
+            key: "request.id".into(),
+            value: HintValue::Str(value),
+        };
+        let projection = Projection::Columns(vec!["name".into()]);
+        let request = ScanRequest { start_unix_nano: 0..u64::MAX, projection, hints: vec![hint] };
+        let begun = clock.monotonic();
+        let rows: Vec<_> = reader.scan(&tenant, request).await?.try_collect().await?;
+        needles.push((clock.monotonic() - begun).as_micros() as u64);
+        anyhow::ensure!(rows.iter().any(|rows| rows.len() > 0), "a span is not found by its request.id");
+    }
+    for (name, times) in [("by id, µs", &mut by_id), ("needle, µs", &mut needles)] {
+        let median = median(times);
+        println!("{name:<19} {median:>10} (median; worst {})", times.last().copied().unwrap_or_default());
+    }
     Ok(())
 }
 

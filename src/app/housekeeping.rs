@@ -1,4 +1,5 @@
-//! What is done now and then: expiry by retention class, and the bucket's lifecycle rules as its backstop.
+//! What is done now and then: expiry by retention class, and the bucket's lifecycle rules as its backstop; and what the index
+//! of the tables lacks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::events::{Event, Events};
 use crate::runtime::{Clock, Shutdown};
 use crate::sample::Rulebook;
-use crate::store::Store;
+use crate::store::{Reader, Store, StoreError};
 
 /// Also before the first expiry: a clock that is wrong when the machine starts is set right by then.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -17,6 +18,7 @@ const DRIFT_MAX: Duration = Duration::from_secs(600);
 /// Expires what is past its retention, every hour, by the rules in force then.
 pub struct Housekeeping {
     pub store: Arc<Store>,
+    pub reader: Reader,
     pub rulebook: Arc<Rulebook>,
     pub clock: Arc<dyn Clock>,
     pub lifecycle: bool,
@@ -31,6 +33,10 @@ impl Housekeeping {
         loop {
             tokio::select! {
                 () = self.set_lifecycle(&mut set) => {}
+                () = stop.begun() => return,
+            }
+            tokio::select! {
+                () = self.complete_index() => {}
                 () = stop.begun() => return,
             }
             tokio::select! {
@@ -61,6 +67,28 @@ impl Housekeeping {
                 tracing::warn!(%error, "the bucket's lifecycle rules are not set; tried again in an hour");
             }
         }
+    }
+
+    /// Files that came without an index run get one, and the runs that others wrote come here.
+    async fn complete_index(&self) {
+        if let Err(error) = self.try_complete_index().await {
+            tracing::warn!(%error, "the index is not complete; tried again in an hour");
+        }
+    }
+
+    async fn try_complete_index(&self) -> Result<(), StoreError> {
+        for tenant in self.store.tenants().await? {
+            let rebuilt = self.store.rebuild_index(&tenant).await?;
+            if rebuilt.files > 0 {
+                tracing::info!(%tenant, files = rebuilt.files, "indexed files that had no index");
+            }
+            let merged = self.store.merge_index(&tenant).await?;
+            if merged > 0 {
+                tracing::debug!(%tenant, runs = merged, "merged index runs");
+            }
+            self.reader.warm(&tenant).await?;
+        }
+        Ok(())
     }
 
     async fn expire(&self, now_unix_nano: u64) {

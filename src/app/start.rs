@@ -36,7 +36,9 @@ use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
 use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
-use crate::store::{CompactionConfig, Compactor, Location, Reader, ReaderConfig, Store, StoreConfig};
+use crate::store::{
+    CompactionConfig, Compactor, Index, LocalRuns, Location, Reader, ReaderConfig, Store, StoreConfig,
+};
 
 /// A trace larger than half a batch is decided at once, and its later spans go into batches of their own: so no batch is
 /// much larger than it should be. But not so many bytes, however small batches are,
@@ -93,14 +95,21 @@ pub(super) async fn start(
 
     let mut store_config = StoreConfig::new(location.clone(), app_id.clone());
     store_config.tag_objects = config.store.lifecycle;
+    let runs = LocalRuns { disk: disk.clone(), dir: config.data.join("index") };
+    let index = Index::open(location.clone(), Some(runs), Index::DISK_BYTES_DEFAULT);
+    store_config.index = Some(index.clone());
     let (checkpoints, to_keep) = mpsc::channel(1);
     let (keep_disk, keep_data, keep_id) = (disk.clone(), config.data.clone(), app_id);
     let keeping = tasks
         .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, keep_id, to_keep))
         .map_err(StartError::Thread)?;
     let store = Arc::new(Store::open(store_config, clock.clone())?);
-    let footers = ReaderConfig { footer_cache_bytes: config.query.cache as usize, ..ReaderConfig::default() };
-    let reader = Reader::new(location, clock.clone(), footers);
+    let reader_config = ReaderConfig {
+        footer_cache_bytes: config.query.cache as usize,
+        index: Some(index),
+        ..ReaderConfig::default()
+    };
+    let reader = Reader::new(location, clock.clone(), reader_config);
     let (batches, to_store) = mpsc::unbounded_channel();
     for batch in unfinished {
         // The receiver is right here.
@@ -165,7 +174,7 @@ pub(super) async fn start(
     };
     let storing = Storing {
         store: store.clone(),
-        reader,
+        reader: reader.clone(),
         records,
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
@@ -175,6 +184,7 @@ pub(super) async fn start(
     let compacting = compacting(&config, &store, &clock, gauges);
     let housekeeping = Housekeeping {
         store,
+        reader,
         rulebook: rulebook.clone(),
         clock,
         lifecycle: config.store.lifecycle,

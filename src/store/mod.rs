@@ -5,6 +5,7 @@
 mod backends;
 mod compact;
 mod error;
+mod index;
 mod inventory;
 mod lifecycle;
 pub mod read;
@@ -22,6 +23,7 @@ pub use compact::{
     Compacted, CompactionConfig, CompactionUnit, Compactor, Pace, Reason as CompactionReason, Unpaced,
 };
 pub use error::{ErrorKind, StoreError};
+pub use index::{Disagreement, Index, LocalRuns, Rebuilt, VerifiedIndex};
 pub use inventory::{Amount, Inventory, ServiceAmount};
 pub use lifecycle::{LifecycleOutcome, TAG_RETENTION, apply_lifecycle};
 pub use read::{

@@ -180,7 +180,7 @@ impl Store {
                 blocking(move || of_task.remove(&paths)).await?;
                 expired.count(tenant, kind, &victims);
             }
-            expired.deleted += self.vacuum(&table, policy, now_unix_nano).await?;
+            expired.deleted += self.vacuum(tenant, &table, policy, now_unix_nano).await?;
         }
         Ok(expired)
     }
@@ -208,6 +208,7 @@ impl Store {
 
     async fn vacuum(
         &self,
+        tenant: &Tenant,
         table: &Arc<Table>,
         policy: &RetentionPolicy,
         now_unix_nano: u64,
@@ -218,9 +219,24 @@ impl Store {
             return Ok(0);
         }
         let removed_ms = table.tombstones().await?;
-        let live = self.live_files(table).await?;
-        let live: HashSet<&Path> = live.iter().map(|f| &f.object).collect();
-        table.delete(deletable(&objects, &live, &removed_ms, policy, now_unix_nano)).await
+        let files = self.live_files(table).await?;
+        let live: HashSet<&Path> = files.iter().map(|f| &f.object).collect();
+        let deletable = deletable(&objects, &live, &removed_ms, policy, now_unix_nano);
+        let left = objects.iter().map(|o| &o.location).filter(|path| !deletable.contains(path));
+        let left = left.filter_map(|path| table.in_log(path));
+        let left: HashSet<String> = left.chain(files.iter().map(|f| f.in_log.clone())).collect();
+        let mut deleted = table.delete(deletable).await?;
+        if table.kind == TableKind::Spans {
+            // An index run goes when none of its files is on the store any more.
+            let horizon_ms = horizon_ms(now_unix_nano, policy.orphan_age.max(policy.grace));
+            match self.index().sweep(tenant, &left, horizon_ms).await {
+                Ok(swept) => deleted += swept,
+                Err(error) => {
+                    tracing::warn!(%error, "index runs that nobody needs stay until the next expiry")
+                }
+            }
+        }
+        Ok(deleted)
     }
 }
 

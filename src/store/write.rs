@@ -9,11 +9,13 @@ use object_store::{PutMode, PutOptions, TagSet};
 use parking_lot::Mutex;
 
 use super::backends::{Backend, Location};
+use super::compact::output::Output;
 use super::error::StoreError;
+use super::index::{FileIndex, Index, Indexed};
 use super::lifecycle::TAG_RETENTION;
 use super::retention::RetentionPolicy;
 use super::schema::TableKind;
-use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name};
+use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name, in_log};
 use super::writer::{NewFile, NewFiles, Records, Tally, encode};
 use crate::runtime::{Clock, Tenant};
 use crate::sample::{Batch, KeptTrace};
@@ -35,6 +37,8 @@ pub struct StoreConfig {
     pub grace: Duration,
     /// How old an object must be that no table ever named, to be swept.
     pub orphan_age: Duration,
+    /// The index that its commits also go into, shared with a reader; `None`: one of its own, which keeps nothing here.
+    pub index: Option<Index>,
     /// Tag objects with their retention class, which the bucket's lifecycle rules go by. Only done on S3.
     pub tag_objects: bool,
 }
@@ -49,6 +53,7 @@ impl StoreConfig {
             keep_log: Duration::from_secs(2 * 86_400),
             grace: RetentionPolicy::GRACE_DEFAULT,
             orphan_age: RetentionPolicy::ORPHAN_AGE_DEFAULT,
+            index: None,
             tag_objects: true,
         }
     }
@@ -125,6 +130,7 @@ pub struct Store {
     config: StoreConfig,
     clock: Arc<dyn Clock>,
     engine: Arc<Engine>,
+    index: Index,
     tables: Mutex<HashMap<(Tenant, TableKind), Arc<Table>>>,
 }
 
@@ -135,7 +141,9 @@ impl Store {
     /// [`crate::store::ErrorKind::Internal`] outside of a tokio runtime.
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let engine = engine(&config.location.objects)?;
-        Ok(Self { config, clock, engine, tables: Mutex::default() })
+        let index = config.index.clone();
+        let index = index.unwrap_or_else(|| Index::open(config.location.clone(), None, 0));
+        Ok(Self { config, clock, engine, index, tables: Mutex::default() })
     }
 
     /// Where it writes.
@@ -145,6 +153,10 @@ impl Store {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     pub(super) fn config(&self) -> &StoreConfig {
@@ -211,7 +223,7 @@ impl Store {
             *rows += files.iter().map(|f| f.rows).sum::<u64>();
             written.files += files.len() as u64;
             written.bytes += files.iter().map(|f| f.bytes.len() as u64).sum::<u64>();
-            self.commit(&table, batch, files).await?;
+            self.commit(tenant, &table, batch, files).await?;
         }
         Ok(())
     }
@@ -232,7 +244,13 @@ impl Store {
         }
     }
 
-    async fn commit(&self, table: &Arc<Table>, batch: u64, files: &[NewFile]) -> Result<(), StoreError> {
+    async fn commit(
+        &self,
+        tenant: &Tenant,
+        table: &Arc<Table>,
+        batch: u64,
+        files: &[NewFile],
+    ) -> Result<(), StoreError> {
         let names = files.iter().enumerate().map(|(at, file)| {
             let part = files[..at].iter().filter(|f| f.partition == file.partition).count();
             file_name(&self.config.app_id, batch, part)
@@ -241,6 +259,9 @@ impl Store {
         let uploads = uploads.collect::<Vec<_>>();
         let uploads = futures::stream::iter(uploads);
         let appends: Vec<Append> = uploads.buffered(UPLOADS_AT_ONCE).try_collect().await?;
+        if table.kind == TableKind::Spans {
+            self.write_index(tenant, appends.iter().zip(files.iter().map(|file| &file.index))).await;
+        }
         let (of_task, app_id) = (Arc::clone(table), self.config.app_id.clone());
         let now = self.clock.now_unix_nano();
         let appended = blocking(move || of_task.append(&appends, &app_id, batch, now)).await?;
@@ -250,6 +271,32 @@ impl Store {
             self.tidy(table).await;
         }
         Ok(())
+    }
+
+    /// Indexes files that were rewritten, before they become part of the table.
+    pub(super) async fn index_outputs(&self, tenant: &Tenant, outputs: &[Output]) {
+        let pairs = outputs.iter().filter_map(|output| Some((&output.append, output.index.as_ref()?)));
+        self.write_index(tenant, pairs).await;
+    }
+
+    /// Spans do not wait for their index: where it cannot be written they are found without it.
+    async fn write_index<'a>(
+        &self,
+        tenant: &Tenant,
+        files: impl Iterator<Item = (&'a Append, &'a FileIndex)>,
+    ) {
+        let indexed = files.map(|(append, index)| Indexed {
+            in_log: in_log(&append.object),
+            bytes: append.bytes,
+            index,
+        });
+        let indexed: Vec<_> = indexed.collect();
+        if indexed.is_empty() {
+            return;
+        }
+        if let Err(error) = self.index.write(tenant, &indexed).await {
+            tracing::warn!(%error, "new files are without an index until it is rebuilt");
+        }
     }
 
     async fn upload(&self, table: &Table, file: &NewFile, name: String) -> Result<Append, StoreError> {

@@ -238,7 +238,7 @@ impl Compactor {
         pace: Box<dyn Pace>,
     ) -> Result<Option<Compacted>, StoreError> {
         let table = self.store.table(&unit.tenant, unit.table)?;
-        let done = self.merge_and_commit(&table, unit.unit.clone(), pace).await;
+        let done = self.merge_and_commit(&unit.tenant, &table, unit.unit.clone(), pace).await;
         match done {
             Ok(Some((compacted, commits_since_checkpoint))) => {
                 if commits_since_checkpoint >= self.store.config().checkpoint_every {
@@ -278,6 +278,7 @@ impl Compactor {
 
     async fn merge_and_commit(
         &self,
+        tenant: &Tenant,
         table: &Arc<Table>,
         unit: Unit,
         pace: Box<dyn Pace>,
@@ -294,6 +295,7 @@ impl Compactor {
             config: self.config.clone(),
             random: Arc::clone(&self.random),
             tags,
+            tenant: tenant.clone(),
         };
         let (unit, merged) = match blocking(move || work.merge(unit, pace)).await? {
             Some(done) => done,
@@ -305,6 +307,7 @@ impl Compactor {
             let message = format!("a merge took {} hours and is given up", took.as_secs() / 3_600);
             return Err(StoreError::new(ErrorKind::Transient, message));
         }
+        self.store.index_outputs(tenant, &merged.outputs).await;
         let table = Arc::clone(table);
         blocking(move || commit(&table, &unit, &merged).map(Some)).await
     }
@@ -340,6 +343,7 @@ struct Work {
     config: CompactionConfig,
     random: Arc<dyn Random>,
     tags: TagSet,
+    tenant: Tenant,
 }
 
 impl Work {
@@ -357,6 +361,7 @@ impl Work {
                 attempt,
             };
             let output = OutputPlan {
+                tenant: &self.tenant,
                 table: &self.table,
                 runtime: &self.runtime,
                 partition: &unit.partition,

@@ -15,7 +15,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 
+use crate::runtime::Tenant;
 use crate::store::error::{ErrorKind, StoreError};
+use crate::store::index::{FileIndex, RowsIndex};
 use crate::store::schema::TableKind;
 use crate::store::table::{Append, PartitionKey, Table};
 use crate::store::writer::file::{
@@ -42,6 +44,8 @@ const INDEXED: [&str; 3] = ["trace_id", "start_time", "duration_nano"];
 
 /// What a file is to be.
 pub(in crate::store) struct OutputPlan<'a> {
+    /// Whose rows.
+    pub(in crate::store) tenant: &'a Tenant,
     pub(in crate::store) table: &'a Table,
     pub(in crate::store) runtime: &'a Handle,
     pub(in crate::store) partition: &'a PartitionKey,
@@ -53,11 +57,11 @@ pub(in crate::store) struct OutputPlan<'a> {
 pub(in crate::store) struct Output {
     pub(in crate::store) append: Append,
     pub(in crate::store) rows: u64,
+    /// What the table's index wants to know of it: of files of `spans`.
+    pub(in crate::store) index: Option<FileIndex>,
 }
 
-/// A file in the making. Whatever else shall be known of each file (an index, filters) sees its rows in [`Self::write`], in
-/// order, and its name in [`Self::finish`]. A file that is dropped is not on the store, or an orphan there that the
-/// sweep removes.
+/// A file in the making. One that is dropped is not on the store, or an orphan there that the sweep removes.
 pub(in crate::store) struct OutputFile<'a> {
     plan: &'a OutputPlan<'a>,
     object: String,
@@ -71,6 +75,9 @@ pub(in crate::store) struct OutputFile<'a> {
     upload: Upload<'a>,
     sent: u64,
     rows: u64,
+    index: Option<RowsIndex>,
+    /// Where the open row group begins, in bytes.
+    group_begin: u64,
 }
 
 impl<'a> OutputFile<'a> {
@@ -97,6 +104,8 @@ impl<'a> OutputFile<'a> {
             upload: Upload { runtime: plan.runtime, begun: None },
             sent: 0,
             rows: 0,
+            index: (kind == TableKind::Spans).then(|| RowsIndex::new(plan.tenant)),
+            group_begin: 0,
         })
     }
 
@@ -106,18 +115,38 @@ impl<'a> OutputFile<'a> {
         let columns = batch.project(&self.indexes).map_err(|e| internal("cannot collect statistics", e))?;
         let merged = self.statistics.merge(&columns);
         merged.map_err(|e| StoreError::of_kernel("cannot collect statistics", e))?;
+        // The library would begin a row group in the middle of a batch, unseen.
+        if self.writer.in_progress_rows() + batch.num_rows() > ROW_GROUP_ROWS_MAX {
+            self.end_group()?;
+        }
         self.rows += batch.num_rows() as u64;
         self.writer.write(batch).map_err(failed)?;
+        if let Some(index) = &mut self.index {
+            index.add(batch);
+        }
         let is_full = self.writer.in_progress_rows() >= ROW_GROUP_ROWS_MAX
             || self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX
             || self.writer.memory_size() >= ROW_GROUP_MEMORY_MAX;
         if is_full {
-            self.writer.flush().map_err(failed)?;
-            self.take_encoded();
+            self.end_group()?;
             if self.pending.len() >= PART_BYTES {
                 self.send_pending()?;
             }
         }
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), StoreError> {
+        if self.writer.in_progress_rows() == 0 {
+            return Ok(());
+        }
+        self.writer.flush().map_err(|e| internal("cannot write to a Parquet file", e))?;
+        self.take_encoded();
+        let end = self.sent + self.pending.len() as u64;
+        if let Some(index) = &mut self.index {
+            index.end_group((end - self.group_begin) as usize);
+        }
+        self.group_begin = end;
         Ok(())
     }
 
@@ -129,6 +158,7 @@ impl<'a> OutputFile<'a> {
 
     /// Ends the file; then all of it is on the store. Blocks.
     pub(in crate::store) fn finish(mut self) -> Result<Output, StoreError> {
+        self.end_group()?;
         self.writer.finish().map_err(|e| internal("cannot end a Parquet file", e))?;
         self.take_encoded();
         if self.upload.begun.is_some() {
@@ -153,7 +183,7 @@ impl<'a> OutputFile<'a> {
         let statistics: StructArray = statistics.ok_or_else(empty)?;
         let partition = self.plan.partition.clone();
         let append = Append { object: self.object, partition, bytes: self.sent, statistics };
-        Ok(Output { append, rows: self.rows })
+        Ok(Output { append, rows: self.rows, index: self.index.map(RowsIndex::finish) })
     }
 
     fn take_encoded(&mut self) {

@@ -112,7 +112,7 @@ impl Source {
         let Opening { table, runtime, file, input, sort_within } = opening;
         let failed = |e| StoreError::of_parquet(&file.object, e);
         let objects = Arc::clone(&table.objects);
-        let reader = ObjectFile { objects, path: file.object.clone(), bytes: file.bytes };
+        let reader = ObjectFile::new(objects, file.object.clone(), file.bytes);
         let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader)).map_err(failed)?;
         let groups = builder.metadata().row_groups();
         let packed = groups.iter().map(|g| g.compressed_size().max(0) as u64).max().unwrap_or(0);

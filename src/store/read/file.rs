@@ -6,13 +6,13 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, StreamExt};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_reader::RowSelection;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::bloom_filter::Sbbf;
-use parquet::file::metadata::PageIndexPolicy;
 
 use super::filter::row_filter;
 use super::footers::{Footer, Footers};
+use super::lookup::place;
 use super::object::ObjectFile;
 use super::prune::may_match_row_group;
 use super::request::{Projection, ScanHint};
@@ -46,13 +46,11 @@ impl OpenFile {
         file: DataFile,
         footers: &Footers,
     ) -> Result<Self, StoreError> {
-        let (objects, path) = (Arc::clone(objects), file.object.clone());
-        let mut reader = ObjectFile { objects, path, bytes: file.bytes };
+        let reader = ObjectFile::new(Arc::clone(objects), file.object.clone(), file.bytes);
         let footer = match footers.get(&file.object) {
             Some(footer) => footer,
             None => {
-                let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-                let metadata = ArrowReaderMetadata::load_async(&mut reader, options).await;
+                let metadata = reader.metadata().await;
                 let metadata = metadata.map_err(|e| StoreError::of_parquet(&file.object, e))?;
                 footers.insert(file.object.clone(), metadata)
             }
@@ -89,21 +87,45 @@ impl OpenFile {
         Ok(filters)
     }
 
-    /// Rows that may match, from the row groups that may.
+    /// How many row groups it has.
+    pub(super) fn row_groups(&self) -> usize {
+        self.footer.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows that may match, from the row groups that may by their statistics, and by `sieved`, as far as that tells.
     pub(super) fn scan(
         self,
         scan: &FileScan<'_>,
+        sieved: Option<&[bool]>,
     ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
         let metadata = self.footer.metadata.metadata();
-        let may_match = |at: &usize| may_match_row_group(metadata.row_group(*at), scan);
+        let is_sieved = |at: &usize| sieved.is_none_or(|s| s.get(*at).copied().unwrap_or(true));
+        let may_match = |at: &usize| is_sieved(at) && may_match_row_group(metadata.row_group(*at), scan);
         let row_groups = (0..metadata.num_row_groups()).filter(may_match).collect();
-        self.scan_row_groups(row_groups, scan)
+        self.scan_row_groups(row_groups, None, scan)
     }
 
-    /// Rows that may match, from these row groups.
-    pub(super) fn scan_row_groups(
+    /// The rows of one trace (given in hexadecimal), from these row groups. Everything that is read of them is read at once:
+    /// in one request where the pages lie close together, in three at most but for giant traces.
+    pub(super) async fn trace_rows(
+        mut self,
+        row_groups: Vec<usize>,
+        trace_id: &str,
+        scan: &FileScan<'_>,
+    ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
+        let Some(place) = place(self.footer.metadata.metadata(), &row_groups, trace_id) else {
+            return self.scan_row_groups(row_groups, None, scan);
+        };
+        let read = self.reader.read_ahead(place.bytes).await;
+        read.map_err(|e| StoreError::of_parquet(&self.file.object, e))?;
+        self.scan_row_groups(row_groups, Some(place.rows), scan)
+    }
+
+    /// Rows that may match, from these row groups, and of `rows` of them.
+    fn scan_row_groups(
         self,
         row_groups: Vec<usize>,
+        rows: Option<RowSelection>,
         scan: &FileScan<'_>,
     ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
         if row_groups.is_empty() {
@@ -119,6 +141,10 @@ impl OpenFile {
             }
         };
         let filter = row_filter(schema, scan);
+        let builder = match rows {
+            Some(rows) => builder.with_row_selection(rows),
+            None => builder,
+        };
         let stream = builder
             .with_row_groups(row_groups)
             .with_projection(mask)

@@ -13,6 +13,7 @@ use super::columns::{find_value, has_column};
 use super::file::FileScan;
 use super::prune::{ColumnTest, column_test, time_test};
 use super::request::{AttributeScope, HintValue, ScanHint};
+use crate::store::index::{FilterScope, Needle};
 use crate::store::values::write_double;
 
 type Predicate = Box<dyn ArrowPredicate>;
@@ -101,6 +102,18 @@ fn map_predicate(schema: &SchemaDescriptor, hint: &ScanHint) -> Option<Predicate
     Some(Box::new(ArrowPredicateFn::new(mask, evaluate)))
 }
 
+/// What a hint asks of a row group's filter. Also of attributes that have a column of their own: its statistics are in the
+/// footer, which need not be read where the filter says no.
+pub(super) fn needle(hint: &ScanHint) -> Option<Needle> {
+    let ScanHint::AttributeEquals { scope, key, value } = hint else { return None };
+    let scopes: &[FilterScope] = match scope {
+        AttributeScope::Span => &[FilterScope::Span],
+        AttributeScope::Resource => &[FilterScope::Resource],
+        AttributeScope::Any => &[FilterScope::Span, FilterScope::Resource],
+    };
+    Some(Needle::new(scopes, key, texts_of(value)?))
+}
+
 /// How a value may be written in a map. Numbers of both types compare equal in TraceQL. `None`: it cannot be said.
 fn texts_of(value: &HintValue) -> Option<Vec<String>> {
     let double = |value: f64| {
@@ -110,6 +123,8 @@ fn texts_of(value: &HintValue) -> Option<Vec<String>> {
     Some(match value {
         HintValue::Str(text) => vec![text.clone()],
         HintValue::Bool(value) => vec![value.to_string()],
+        // −0 equals it too.
+        HintValue::Int(0) => vec!["0".to_owned(), double(-0.0)?],
         HintValue::Int(value) => vec![value.to_string(), double(*value as f64)?],
         // 0 and −0 are equal and written differently; NaN equals nothing, and is left to the caller.
         HintValue::Double(value) if *value == 0.0 || value.is_nan() => return None,

@@ -5,12 +5,15 @@ mod file;
 mod filter;
 mod footers;
 mod full_span;
+mod lookup;
 pub(super) mod object;
 mod prune;
 mod rebuild;
 mod request;
 mod rows;
 mod trace_row;
+
+pub(super) use object::ObjectFile;
 
 pub use full_span::{FullSpan, Kept, ResourceInfo, ScopeInfo, Wanted};
 pub use request::{AttributeScope, HintValue, Projection, ScanHint, ScanRequest, TracesRequest};
@@ -29,15 +32,21 @@ use self::file::{FileScan, OpenFile};
 use self::footers::Footers;
 use super::backends::Location;
 use super::error::StoreError;
+use super::index::{Candidate, Coverage, Index, Sieve, Sought};
 use super::schema::TableKind;
 use super::table::{DataFile, Engine, Listing, Table, blocking, engine};
 use crate::runtime::{Clock, Tenant};
+use crate::sample::Fingerprint;
 use crate::wire::TraceId;
 
 /// Files looked into at the same time for one trace.
 const LOOKUPS_AT_ONCE: usize = 8;
 /// Files of a scan that are opened ahead of the one being read.
 const OPENED_AHEAD: usize = 2;
+/// Files of a scan whose filters are looked at ahead of the one being opened.
+const SIEVED_AHEAD: usize = 16;
+/// More traces than this are not looked for one by one: they are everywhere.
+const TRACES_SOUGHT_MAX: usize = 256;
 
 /// How a [`Reader`] caches.
 #[derive(Clone, Debug)]
@@ -46,11 +55,13 @@ pub struct ReaderConfig {
     pub refresh_after: Duration,
     /// The bound of the cache of file footers (metadata, bloom filters), in bytes.
     pub footer_cache_bytes: usize,
+    /// The index, shared with who writes to the store; `None`: one of its own, in memory.
+    pub index: Option<Index>,
 }
 
 impl Default for ReaderConfig {
     fn default() -> Self {
-        Self { refresh_after: Duration::from_secs(1), footer_cache_bytes: 64 << 20 }
+        Self { refresh_after: Duration::from_secs(1), footer_cache_bytes: 64 << 20, index: None }
     }
 }
 
@@ -67,6 +78,7 @@ struct Inner {
     engine: OnceLock<Arc<Engine>>,
     tables: Mutex<HashMap<(Tenant, TableKind), Arc<CachedTable>>>,
     footers: Arc<Footers>,
+    index: Index,
     /// Lists of files from an earlier epoch are asked for again.
     epoch: AtomicU64,
 }
@@ -87,10 +99,13 @@ impl Reader {
     /// A reader of the store at `location`. Touches nothing yet.
     pub fn new(location: Location, clock: Arc<dyn Clock>, config: ReaderConfig) -> Self {
         let footers = Arc::new(Footers::new(config.footer_cache_bytes));
+        let index = config.index.clone();
+        let index = index.unwrap_or_else(|| Index::open(location.clone(), None, Index::MEMORY_BYTES_DEFAULT));
         let inner = Inner {
             location,
             clock,
             config,
+            index,
             engine: OnceLock::new(),
             tables: Mutex::default(),
             footers,
@@ -100,6 +115,12 @@ impl Reader {
     }
 
     /// All spans of one trace, by start time; each (span id, kind) once. Empty if the table has none.
+    ///
+    /// # Requests
+    /// However many files the table has: for each file that holds the trace one for its footer, unless that is cached, and one
+    /// to three for the pages of its spans. The index ([`crate::store::Index`]) is asked first; it is here, or fetched once. To know
+    /// the table's newest version is one list of its log more, and two requests for each commit since the last question (and
+    /// none at all within [`ReaderConfig::refresh_after`]).
     ///
     /// # Errors
     /// As the store has them, or [`crate::store::ErrorKind::Table`] for a damaged file.
@@ -119,16 +140,20 @@ impl Reader {
         room: impl Fn(usize) -> bool + Clone + Send + Sync,
     ) -> Result<Vec<FullSpan>, StoreError> {
         let id = trace_id.to_string();
-        let files = self.files(tenant, TableKind::Spans, |f| prune::may_hold_trace(f, &id)).await?;
+        let candidates = self.candidates(tenant, trace_id, &id).await?;
         let hints = Arc::new(vec![ScanHint::TraceIds(vec![trace_id])]);
-        let lookups = files.into_iter().map(|file| {
+        let lookups = candidates.into_iter().map(|Candidate { file, groups }| {
             let (reader, hints, id, room) = (self.clone(), Arc::clone(&hints), id.clone(), room.clone());
             async move {
                 let open = reader.open(file).await?;
-                let row_groups = open.row_groups_with_trace(&id).await?;
+                let row_groups = match groups.filter(|groups| groups.iter().all(|at| *at < open.row_groups()))
+                {
+                    Some(groups) => groups,
+                    None => open.row_groups_with_trace(&id).await?,
+                };
                 let scan =
                     FileScan { start_unix_nano: 0..u64::MAX, projection: &Projection::All, hints: &hints };
-                let batches = open.scan_row_groups(row_groups, &scan)?;
+                let batches = open.trace_rows(row_groups, &id, &scan).await?;
                 let fits = move |rows: &SpanRows| {
                     futures::future::ready(Ok(room(rows.batch().get_array_memory_size())))
                 };
@@ -156,17 +181,33 @@ impl Reader {
     ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
         let wanted = |f: &DataFile| prune::may_match(f, &request.start_unix_nano, &request.hints);
         let files = self.files(tenant, TableKind::Spans, wanted).await?;
+        let sieve = self.sieve(tenant, &request.hints).await?.map(Arc::new);
+        let sieved = futures::stream::iter(files).map(move |file| {
+            let sieve = sieve.clone();
+            async move {
+                let row_groups = match &sieve {
+                    Some(sieve) => sieve.may_match(&file.in_log).await,
+                    None => None,
+                };
+                (file, row_groups)
+            }
+        });
+        let sieved =
+            sieved.buffered(SIEVED_AHEAD).filter_map(|(file, groups): (DataFile, Option<Vec<bool>>)| {
+                let may_match = groups.as_ref().is_none_or(|groups| groups.contains(&true));
+                futures::future::ready(may_match.then_some((file, groups)))
+            });
         let (reader, request) = (self.clone(), Arc::new(request));
-        let opened = files.into_iter().map(move |file| {
+        let opened = sieved.map(move |(file, row_groups)| {
             let (reader, request) = (reader.clone(), Arc::clone(&request));
             async move {
                 let start_unix_nano = request.start_unix_nano.clone();
                 let scan =
                     FileScan { start_unix_nano, projection: &request.projection, hints: &request.hints };
-                reader.open(file).await?.scan(&scan)
+                reader.open(file).await?.scan(&scan, row_groups.as_deref())
             }
         });
-        Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
+        Ok(opened.buffered(OPENED_AHEAD).try_flatten().boxed())
     }
 
     /// Rows of the `traces` table, newest files first. Late spans give a trace further rows: merge by trace id.
@@ -187,7 +228,7 @@ impl Reader {
             async move {
                 let start_unix_nano = request.start_unix_nano.clone();
                 let scan = FileScan { start_unix_nano, projection: &Projection::All, hints: &hints };
-                let batches = reader.open(file).await?.scan(&scan)?;
+                let batches = reader.open(file).await?.scan(&scan, None)?;
                 Ok::<_, StoreError>(batches.map(move |rows| trace_row::read(&rows?, &request)))
             }
         });
@@ -211,6 +252,59 @@ impl Reader {
             }
         }
         Ok(false)
+    }
+
+    /// The files that may hold a trace: by the index where it knows them, else by the table's statistics.
+    async fn candidates(
+        &self,
+        tenant: &Tenant,
+        trace_id: TraceId,
+        id: &str,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let listing = self.listing(tenant, TableKind::Spans).await?;
+        let mut candidates = match self.coverage(tenant, &listing).await {
+            Some(coverage) => {
+                let fingerprint = Fingerprint::of(tenant, &trace_id).0;
+                self.inner.index.candidates(tenant, &coverage, fingerprint).await
+            }
+            None => listing.files.iter().map(|file| Candidate { file: file.clone(), groups: None }).collect(),
+        };
+        candidates.retain(|c| c.groups.is_some() || prune::may_hold_trace(&c.file, id));
+        Ok(candidates)
+    }
+
+    /// What is needed to skip row groups by their attributes and traces; `None` where nothing asks for such.
+    async fn sieve(&self, tenant: &Tenant, hints: &[ScanHint]) -> Result<Option<Sieve>, StoreError> {
+        let traces = hints.iter().find_map(|hint| match hint {
+            ScanHint::TraceIds(ids) if ids.len() <= TRACES_SOUGHT_MAX => Some(ids),
+            _ => None,
+        });
+        let seed = Fingerprint::seed(tenant);
+        let traces = traces.map(|ids| ids.iter().map(|id| Fingerprint::seeded(seed, id).0).collect());
+        let sought = Sought { needles: hints.iter().filter_map(filter::needle).collect(), traces };
+        if sought.needles.is_empty() && sought.traces.is_none() {
+            return Ok(None);
+        }
+        let listing = self.listing(tenant, TableKind::Spans).await?;
+        let coverage = self.coverage(tenant, &listing).await;
+        let index = self.inner.index.clone();
+        Ok(coverage.map(|coverage| Sieve::new(index, tenant.clone(), coverage, sought)))
+    }
+
+    /// The index is an aid: without it, more is read.
+    async fn coverage(&self, tenant: &Tenant, listing: &Listing) -> Option<Arc<Coverage>> {
+        let coverage = self.inner.index.coverage(tenant, listing).await;
+        coverage.map_err(|error| tracing::warn!(%error, "the index cannot be read; this takes longer")).ok()
+    }
+
+    /// Brings the runs of a tenant's index here, as far as there is room; gives how many came. To be called now and then by
+    /// who answers questions for long.
+    ///
+    /// # Errors
+    /// As the store has them.
+    pub async fn warm(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let listing = self.listing(tenant, TableKind::Spans).await?;
+        self.inner.index.warm(tenant, &listing).await
     }
 
     /// What the cache of footers takes, in bytes.

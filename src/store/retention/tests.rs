@@ -118,7 +118,7 @@ fn data_files(fixture: &Fixture) -> usize {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                if !path.ends_with("_delta_log") {
+                if !path.ends_with("_delta_log") && !path.ends_with("index") {
                     folders.push(path);
                 }
             } else {

@@ -76,12 +76,13 @@ impl Store {
         random: &dyn Random,
     ) -> Result<Rewritten, StoreError> {
         let mut rewritten = Rewritten::default();
-        let ids: Arc<HashSet<String>> = Arc::new(traces.iter().map(ToString::to_string).collect());
+        let ids = Arc::new(traces.iter().map(ToString::to_string).collect());
+        let wish = Wish { reader, tenant, ids, fate, random };
         for kind in TableKind::ALL {
             let table = self.table(tenant, kind)?;
             let mut is_done = false;
             for _ in 0..ROUNDS_MAX {
-                is_done = self.rewrite_table(reader, &table, &ids, fate, random, &mut rewritten).await?;
+                is_done = self.rewrite_table(&wish, &table, &mut rewritten).await?;
                 if is_done {
                     break;
                 }
@@ -97,20 +98,17 @@ impl Store {
     /// Rewrites each file of a table that holds some of the traces; false if one had left the table meanwhile.
     async fn rewrite_table(
         &self,
-        reader: &Reader,
+        wish: &Wish<'_>,
         table: &Arc<Table>,
-        ids: &Arc<HashSet<String>>,
-        fate: &Fate,
-        random: &dyn Random,
         rewritten: &mut Rewritten,
     ) -> Result<bool, StoreError> {
         let files = self.live_files(table).await?;
         for file in files.iter() {
-            let is_there = matches!(fate, Fate::MovedTo(class) if *class == file.retention);
-            if is_there || !reader.may_hold_some(file, ids).await? {
+            let is_there = matches!(wish.fate, Fate::MovedTo(class) if *class == file.retention);
+            if is_there || !wish.reader.may_hold_some(file, &wish.ids).await? {
                 continue;
             }
-            match self.rewrite_file(table, file, ids, fate, random.bits()).await? {
+            match self.rewrite_file(wish, table, file).await? {
                 FileOutcome::Untouched => {}
                 FileOutcome::Gone => return Ok(false),
                 FileOutcome::Done(file, commits_since_checkpoint) => {
@@ -130,11 +128,9 @@ impl Store {
 
     async fn rewrite_file(
         &self,
+        wish: &Wish<'_>,
         table: &Arc<Table>,
         file: &DataFile,
-        ids: &Arc<HashSet<String>>,
-        fate: &Fate,
-        attempt: u64,
     ) -> Result<FileOutcome, StoreError> {
         let of_class = |retention: &Arc<str>| -> Result<PartitionKey, StoreError> {
             let day = i32::try_from(file.day);
@@ -142,23 +138,23 @@ impl Store {
             Ok(PartitionKey { retention: Arc::clone(retention), day })
         };
         let rest = of_class(&file.retention)?;
-        let moved = match fate {
+        let moved = match wish.fate {
             Fate::Erased => None,
             Fate::MovedTo(class) => Some(of_class(class)?),
         };
-        let (of_task, file, ids) = (Arc::clone(table), file.clone(), Arc::clone(ids));
         let (rest_tags, moved_tags) = (self.tags_of(&rest), moved.as_ref().map(|moved| self.tags_of(moved)));
-        blocking(move || {
-            let runtime = Handle::current();
-            let table = of_task.as_ref();
-            let rest = OutputPlan { table, runtime: &runtime, partition: &rest, tags: rest_tags };
-            let moved = moved.as_ref().zip(moved_tags);
-            let moved =
-                moved.map(|(partition, tags)| OutputPlan { table, runtime: &runtime, partition, tags });
-            let split = split(table, &file, &ids, &rest, moved.as_ref(), attempt)?;
-            commit(table, &file, split)
-        })
-        .await
+        let (of_task, of_file, ids) = (Arc::clone(table), file.clone(), Arc::clone(&wish.ids));
+        let (whose, attempt) = (wish.tenant.clone(), wish.random.bits());
+        let split = blocking(move || {
+            let (runtime, table, tenant) = (Handle::current(), of_task.as_ref(), &whose);
+            let plan = |partition, tags| OutputPlan { tenant, table, runtime: &runtime, partition, tags };
+            let moved = moved.as_ref().zip(moved_tags).map(|(partition, tags)| plan(partition, tags));
+            split(&of_file, &ids, &plan(&rest, rest_tags), moved.as_ref(), attempt)
+        });
+        let Some(split) = split.await? else { return Ok(FileOutcome::Untouched) };
+        self.index_outputs(wish.tenant, &split.outputs).await;
+        let (of_task, of_file) = (Arc::clone(table), file.clone());
+        blocking(move || commit(&of_task, &of_file, split)).await
     }
 
     fn tags_of(&self, partition: &PartitionKey) -> TagSet {
@@ -168,6 +164,17 @@ impl Store {
         }
         tags
     }
+}
+
+/// Which traces are to have which fate.
+struct Wish<'a> {
+    reader: &'a Reader,
+    tenant: &'a Tenant,
+    /// In hexadecimal.
+    ids: Arc<HashSet<String>>,
+    fate: &'a Fate,
+    /// Names the new files.
+    random: &'a dyn Random,
 }
 
 enum FileOutcome {
@@ -180,9 +187,8 @@ enum FileOutcome {
 }
 
 /// Takes the file out of the table and puts what was made of it in. Blocks.
-fn commit(table: &Table, file: &DataFile, split: Option<Split>) -> Result<FileOutcome, StoreError> {
-    let Some(split) = split else { return Ok(FileOutcome::Untouched) };
-    let adds: Vec<Append> = split.outputs;
+fn commit(table: &Table, file: &DataFile, split: Split) -> Result<FileOutcome, StoreError> {
+    let adds: Vec<Append> = split.outputs.into_iter().map(|output| output.append).collect();
     let became = adds.iter().map(|add| format!("{}/{}", table.path, add.object)).collect();
     let victims = HashSet::from([file.in_log.clone()]);
     match table.replace(&victims, &adds, file.committed_ms, Change::OfRows)? {

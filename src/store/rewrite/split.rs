@@ -9,18 +9,18 @@ use arrow_select::filter::filter_record_batch;
 use futures::StreamExt;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
-use crate::store::compact::output::{OutputFile, OutputPlan};
+use crate::store::compact::output::{Output, OutputFile, OutputPlan};
 use crate::store::compact::source::conform;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::read::object::ObjectFile;
-use crate::store::table::{Append, DataFile, Table, compacted_name};
+use crate::store::table::{DataFile, compacted_name};
 
 const ROWS_A_BATCH: usize = 4 * 1024;
 
 /// A file's rows, parted. On the store, not yet in the table.
 pub(super) struct Split {
     /// The files with what stays, and with what is moved.
-    pub(super) outputs: Vec<Append>,
+    pub(super) outputs: Vec<Output>,
     /// All its rows.
     pub(super) rows: u64,
     /// Those of the traces.
@@ -30,7 +30,6 @@ pub(super) struct Split {
 /// Writes the rows of other traces as `rest` says, and those of these traces as `moved` says, if it says anything. `None` if
 /// the file has none of the traces' rows: nothing is written then. Blocks.
 pub(super) fn split(
-    table: &Table,
     file: &DataFile,
     ids: &HashSet<String>,
     rest: &OutputPlan<'_>,
@@ -40,8 +39,9 @@ pub(super) fn split(
     let mut parts =
         Parts { rest: Part::new(rest, attempt, 0), moved: moved.map(|plan| Part::new(plan, attempt, 1)) };
     let failed = |e| StoreError::of_parquet(&file.object, e);
+    let table = rest.table;
     let objects = Arc::clone(&table.objects);
-    let reader = ObjectFile { objects, path: file.object.clone(), bytes: file.bytes };
+    let reader = ObjectFile::new(objects, file.object.clone(), file.bytes);
     let runtime = rest.runtime;
     let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader)).map_err(failed)?;
     let mut stream = builder.with_batch_size(ROWS_A_BATCH).build().map_err(failed)?;
@@ -95,9 +95,9 @@ impl Parts<'_> {
         Ok(count as u64)
     }
 
-    fn finish(self) -> Result<Vec<Append>, StoreError> {
+    fn finish(self) -> Result<Vec<Output>, StoreError> {
         let files = [Some(self.rest), self.moved].into_iter().flatten().filter_map(|part| part.file);
-        files.map(|file| Ok(file.finish()?.append)).collect()
+        files.map(OutputFile::finish).collect()
     }
 }
 

@@ -11,7 +11,7 @@ mod paths;
 pub(super) use cleanup::horizon_ms;
 pub(super) use commit::{Append, Appended, Change, Replaced};
 pub(super) use files::{DataFile, Listing};
-pub(super) use paths::{PartitionKey, compacted_name, file_name};
+pub(super) use paths::{PartitionKey, compacted_name, file_name, in_log};
 
 use std::sync::Arc;
 

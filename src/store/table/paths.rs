@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 
+use super::Table;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::writer::text::day_name;
 
@@ -57,8 +58,15 @@ fn percent_encoded(text: &str, is_plain: fn(u8) -> bool) -> String {
 }
 
 /// A file's path as the table's log has it: URI-encoded once more.
-pub(super) fn in_log(object: &str) -> String {
+pub(in crate::store) fn in_log(object: &str) -> String {
     percent_encoded(object, is_plain_in_log)
+}
+
+impl Table {
+    /// The path in the table's log of an object in its folder; `None` for one that is not.
+    pub(in crate::store) fn in_log(&self, object: &Path) -> Option<String> {
+        Some(in_log(object.as_ref().strip_prefix(self.path.as_ref())?.strip_prefix('/')?))
+    }
 }
 
 /// The object of a path from the table's log.

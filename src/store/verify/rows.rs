@@ -19,8 +19,7 @@ const ROWS_A_BATCH: usize = 1024;
 /// Reads all of a file; gives how many rows it has, and what is wrong with them.
 pub(super) async fn check_rows(table: &Table, file: &DataFile) -> Result<(u64, Option<Problem>), StoreError> {
     let failed = |e| StoreError::of_parquet(&file.object, e);
-    let reader =
-        ObjectFile { objects: Arc::clone(&table.objects), path: file.object.clone(), bytes: file.bytes };
+    let reader = ObjectFile::new(Arc::clone(&table.objects), file.object.clone(), file.bytes);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
     let mut batches = builder.with_batch_size(ROWS_A_BATCH).build().map_err(failed)?;
     let mut check = Check { file, table: table.kind, last_trace_id: String::new(), rows: 0, problem: None };

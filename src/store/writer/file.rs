@@ -21,6 +21,7 @@ use super::NewFile;
 use super::gather::Gathered;
 use super::leaf::{Bounds, Finished, Press};
 use crate::store::error::{ErrorKind, StoreError};
+use crate::store::index::{FileIndex, FilterBuilder};
 use crate::store::schema::{ColumnType, TableKind};
 use crate::store::table::PartitionKey;
 
@@ -50,6 +51,9 @@ pub(super) trait Rows<'a>: Sized {
     /// How many different trace ids these have.
     fn trace_ids(gathered: &Gathered<'_>, items: &[Self::Item]) -> usize;
 
+    /// Tells the index of a row group of these items.
+    fn index(gathered: &Gathered<'_>, items: &[Self::Item], group: &mut RowGroup, index: &mut FileIndex);
+
     /// Appends a row; gives the bytes on the wire it is made of.
     fn append(&mut self, item: &Self::Item) -> Result<usize, StoreError>;
 
@@ -70,6 +74,8 @@ pub(super) trait Rows<'a>: Sized {
 pub(super) struct RowGroup {
     pub(super) rows: u32,
     pub(super) chunks: Vec<Finished>,
+    /// Of the attributes of spans.
+    pub(super) filter: Option<FilterBuilder>,
 }
 
 /// Writes a file in memory; `items` are in the order of the table, and not none.
@@ -80,17 +86,21 @@ pub(super) fn write_file<'a, R: Rows<'a>>(
 ) -> Result<NewFile, StoreError> {
     let mut press = Press::new().map_err(|e| internal("cannot begin to compress", e))?;
     let mut file = ParquetFile::new(R::TABLE)?;
+    let mut index = FileIndex::default();
     while !items.is_empty() {
         let group = &items[..items.len().min(ROW_GROUP_ROWS_MAX)];
         let traces = R::trace_ids(gathered, group).max(1) as u64;
         let trace_ids = Sbbf::new_with_ndv_fpp(traces, BLOOM_FALSE_POSITIVES);
         let mut rows = R::begin(gathered, trace_ids.map_err(|e| internal("cannot begin a filter", e))?);
         append_group(&mut rows, group, &mut press)?;
-        items = &items[rows.rows() as usize..];
+        let (taken, left) = items.split_at(rows.rows() as usize);
+        items = left;
         let group = rows.finish(file.schema.columns(), &mut press);
-        file.push(group.map_err(|e| internal("cannot end a row group", e))?)?;
+        let mut group = group.map_err(|e| internal("cannot end a row group", e))?;
+        R::index(gathered, taken, &mut group, &mut index);
+        file.push(group)?;
     }
-    file.finish(partition)
+    file.finish(partition, index)
 }
 
 /// Appends rows until the row group is full.
@@ -172,10 +182,10 @@ impl ParquetFile {
         append().map_err(|e| internal("cannot write to a Parquet file", e))
     }
 
-    fn finish(self, partition: PartitionKey) -> Result<NewFile, StoreError> {
+    fn finish(self, partition: PartitionKey, index: FileIndex) -> Result<NewFile, StoreError> {
         let statistics = delta_statistics(self.table, self.rows, &self.statistics)?;
         let bytes = self.writer.into_inner().map_err(|e| internal("cannot end a Parquet file", e))?;
-        Ok(NewFile { partition, bytes: bytes.into(), rows: self.rows, statistics })
+        Ok(NewFile { partition, bytes: bytes.into(), rows: self.rows, statistics, index })
     }
 }
 

@@ -6,6 +6,7 @@ use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::leaf::{Dictionary, Finished, Flat, Leaf, Levels, Press, RowBits, Runs};
+use crate::store::index::{FilterBuilder, FilterScope, key_seed};
 use crate::store::schema::{AttributeType, WellKnownScope, position};
 use crate::store::values::{NoText, append_text};
 use crate::wire::{KeyValueParts, ValueParts, WireError};
@@ -15,6 +16,8 @@ const KEY_BYTES_MAX: usize = 1 << 20;
 /// Sequences of attributes that are remembered, in nodes.
 const NODES_MAX: usize = 16 * 1024;
 const NONE: u32 = u32::MAX;
+/// How an array's text begins.
+const ARRAY_TEXT: &[u8] = b"{\"arrayValue\":";
 /// Bytes of a value's length before it.
 const LENGTH: usize = 4;
 
@@ -37,6 +40,8 @@ struct Node {
     is_repeated: bool,
     /// The span attribute's place among the well-known ones.
     known: Option<u8>,
+    /// What the key adds to the hashes of its values.
+    seed: u64,
     /// The node that came next the last time.
     next: u32,
     /// The types of all attributes up to here, once somebody asked.
@@ -73,6 +78,7 @@ impl Shapes {
                 code: 0,
                 is_repeated: false,
                 known: None,
+                seed: 0,
                 next: NONE,
                 types: None,
                 before: NONE,
@@ -122,6 +128,7 @@ impl Shapes {
                     code,
                     is_repeated,
                     known: known.and_then(|at| u8::try_from(at).ok()),
+                    seed: key_seed(FilterScope::Span, key),
                     next: NONE,
                     types: None,
                     before: at,
@@ -164,6 +171,8 @@ pub(super) struct Entries {
     /// Definition levels of the message's values below those of an entry with a value: which entry, from 0, is null.
     pub(super) nulls: Vec<u32>,
     fit: Fit,
+    /// Is told of each value, where there is one.
+    pub(super) filter: Option<FilterBuilder>,
 }
 
 impl Default for Entries {
@@ -176,6 +185,7 @@ impl Default for Entries {
             count: 0,
             nulls: Vec::new(),
             fit: Fit::Whole,
+            filter: None,
         }
     }
 }
@@ -200,6 +210,9 @@ impl Entries {
         if let ValueParts::Text(text) = attribute.value {
             self.at = self.shapes.step(self.at, dictionary, attribute.key, AttributeType::Str as u8);
             let node = &self.shapes.nodes[self.at as usize];
+            if let Some(filter) = &mut self.filter {
+                filter.insert(node.seed, text);
+            }
             if node.is_repeated {
                 self.fit = Fit::Partly;
             } else {
@@ -228,6 +241,12 @@ impl Entries {
         self.at = self.shapes.step(self.at, dictionary, attribute.key, kind as u8);
         let node = &self.shapes.nodes[self.at as usize];
         let step = Step { known: node.known, is_repeated: node.is_repeated };
+        if let Some(filter) = &mut self.filter {
+            match is_unusual {
+                true => filter.has_unknown(FilterScope::Span),
+                false => tell(filter, FilterScope::Span, node.seed, &page[begin + LENGTH..]),
+            }
+        }
         if is_unusual || step.is_repeated {
             self.fit = Fit::Partly;
         }
@@ -256,6 +275,14 @@ impl Entries {
     /// Whether the row group should end because of its keys.
     pub(super) fn is_full(&mut self) -> bool {
         self.keys.numbered().is_some_and(|(dictionary, _)| dictionary.bytes() > KEY_BYTES_MAX)
+    }
+}
+
+/// Tells a filter of a value by its text. Of a list the text is in too: whoever asks for a string gets what looks like it.
+pub(super) fn tell(filter: &mut FilterBuilder, scope: FilterScope, seed: u64, text: &[u8]) {
+    filter.insert(seed, text);
+    if text.starts_with(ARRAY_TEXT) {
+        filter.insert_array(scope, seed);
     }
 }
 
@@ -335,6 +362,17 @@ impl Default for SpanAttributes {
 }
 
 impl SpanAttributes {
+    /// Of the row group whose filter tells of them, and of its resources.
+    pub(super) fn of_spans() -> Self {
+        let entries = Entries { filter: Some(FilterBuilder::default()), ..Entries::default() };
+        Self { entries, ..Self::default() }
+    }
+
+    /// The row group's filter.
+    pub(super) fn filter(&mut self) -> Option<&mut FilterBuilder> {
+        self.entries.filter.as_mut()
+    }
+
     /// Ends a span: whether the map gives its attributes back.
     #[inline]
     pub(super) fn end_row(&mut self) -> Fit {

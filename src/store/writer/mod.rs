@@ -32,6 +32,7 @@ use self::trace_rows::TraceRows;
 use super::error::{ErrorKind, StoreError};
 use crate::log::{LogReader, Position, ReadError, SpansRecord};
 use crate::sample::KeptTrace;
+use crate::store::index::FileIndex;
 use crate::store::table::PartitionKey;
 
 /// Where records of spans are read back from. The log's reader, above all.
@@ -56,6 +57,8 @@ pub(super) struct NewFile {
     pub(super) rows: u64,
     /// One row in the shape of Delta's `stats`.
     pub(super) statistics: StructArray,
+    /// What the index is told of it; nothing of a file of `traces`.
+    pub(super) index: FileIndex,
 }
 
 /// What one tenant's part of a batch becomes. Of several files of a partition the order is the same each time.

@@ -6,8 +6,9 @@ use parquet::errors::Result as ParquetResult;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::leaf::{Finished, Flat, Leaf, PAGE_BYTES, Press};
-use super::maps::{Fit, MapLevels};
+use super::maps::{Fit, MapLevels, tell};
 use crate::store::error::{ErrorKind, StoreError};
+use crate::store::index::{FilterBuilder, FilterScope, key_seed};
 use crate::store::schema::{AttributeType, WELL_KNOWN, WellKnownScope, position};
 use crate::store::values::{NoText, append_text};
 use crate::wire::{AnyView, Fields, KeyValueParts, Messages, ScopeView, WireError, attributes_of};
@@ -49,6 +50,8 @@ impl Rendered {
 /// A resource of a batch.
 pub(super) struct SharedResource {
     pub(super) attributes: Rendered,
+    /// Whether the map gives them back.
+    fit: Fit,
     /// The whole message, where the columns do not give it back.
     pub(super) raw: Option<Vec<u8>>,
     pub(super) dropped_attributes_count: u32,
@@ -70,7 +73,20 @@ impl SharedResource {
             }
         }
         let raw = (fit == Fit::Partly || other_fields).then(|| raw.to_vec());
-        Ok(Self { attributes, raw, dropped_attributes_count, schema_url: schema_url.to_owned(), well_known })
+        let schema_url = schema_url.to_owned();
+        Ok(Self { attributes, fit, raw, dropped_attributes_count, schema_url, well_known })
+    }
+
+    /// Tells a row group's filter of its attributes.
+    pub(super) fn tell(&self, filter: &mut FilterBuilder) {
+        for (key, text) in &self.attributes.entries {
+            if let Some(text) = text {
+                tell(filter, FilterScope::Resource, key_seed(FilterScope::Resource, key), text);
+            }
+        }
+        if self.fit == Fit::Partly {
+            filter.has_unknown(FilterScope::Resource);
+        }
     }
 
     /// The service's name, if there is one.

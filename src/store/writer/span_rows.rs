@@ -11,7 +11,9 @@ use super::nested::{Items, raw_list};
 use super::shared::{SharedAttributes, wire};
 use super::span_fields::{Memos, Scalars, Words, edited_state, put_count, put_nonempty, put_typed};
 use super::text::{KINDS, STATUS_CODES, append_hex, micros};
+use crate::sample::Fingerprint;
 use crate::store::error::StoreError;
+use crate::store::index::FileIndex;
 use crate::store::schema::{ColumnType, TableKind, WELL_KNOWN, WellKnownScope};
 use crate::wire::{Fields, KeyValueParts, Messages, WireError};
 
@@ -62,6 +64,8 @@ pub(super) struct SpanRows<'a> {
     typed: Vec<(Flat, Memos)>,
     attributes: SpanAttributes,
     resource_attributes: SharedAttributes,
+    /// Resources whose attributes are in the filter.
+    resources_told: Vec<bool>,
     resource_raw: Flat,
     resource_dropped: Flat,
     resource_schema_url: Flat,
@@ -110,8 +114,9 @@ impl<'a> SpanRows<'a> {
             rule: Flat::required(Leaf::texts()),
             rules_version: zeros(),
             typed: typed.collect(),
-            attributes: SpanAttributes::default(),
+            attributes: SpanAttributes::of_spans(),
             resource_attributes: SharedAttributes::default(),
+            resources_told: vec![false; gathered.resources.len()],
             resource_raw: texts(),
             resource_dropped: zeros(),
             resource_schema_url: texts(),
@@ -264,6 +269,11 @@ impl<'a> SpanRows<'a> {
         for (number, rows) in self.runs.resources.iter() {
             let resource = &gathered.resources[number as usize];
             self.resource_attributes.put(number, &resource.attributes, rows);
+            if let Some(filter) = self.attributes.filter()
+                && !std::mem::replace(&mut self.resources_told[number as usize], true)
+            {
+                resource.tell(filter);
+            }
             if let Some(raw) = &resource.raw {
                 self.resource_raw.put(row, raw, rows);
             }
@@ -331,6 +341,16 @@ impl<'a> Rows<'a> for SpanRows<'a> {
         items.chunk_by(|a, b| trace(a) == trace(b)).count()
     }
 
+    fn index(gathered: &Gathered<'_>, items: &[u32], group: &mut RowGroup, index: &mut FileIndex) {
+        let trace = |at: &u32| gathered.span(*at).trace;
+        let Some(first) = gathered.traces.first() else { return };
+        let seed = Fingerprint::seed(&first.tenant);
+        let traces = items.chunk_by(|a, b| trace(a) == trace(b)).map(|spans| trace(&spans[0]));
+        let of_trace = |at: u32| Fingerprint::seeded(seed, &gathered.traces[at as usize].trace_id).0;
+        let bytes = group.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        index.push_group(traces.map(of_trace), group.filter.take().map(|filter| filter.finish(bytes)));
+    }
+
     fn append(&mut self, at: &u32) -> Result<usize, StoreError> {
         let gathered = self.gathered;
         let entry = gathered.span(*at);
@@ -382,8 +402,9 @@ impl<'a> Rows<'a> for SpanRows<'a> {
     }
 
     /// In the order of the schema.
-    fn finish(self, columns: &[ColumnDescPtr], press: &mut Press) -> ParquetResult<RowGroup> {
+    fn finish(mut self, columns: &[ColumnDescPtr], press: &mut Press) -> ParquetResult<RowGroup> {
         let rows = self.row;
+        let filter = self.attributes.entries.filter.take();
         let mut at = 0;
         let mut column = || {
             at += 1;
@@ -427,6 +448,6 @@ impl<'a> Rows<'a> for SpanRows<'a> {
         }
         chunks.extend(self.events.finish(rows, &mut column, press)?);
         chunks.extend(self.links.finish(rows, &mut column, press)?);
-        Ok(RowGroup { rows, chunks })
+        Ok(RowGroup { rows, chunks, filter })
     }
 }

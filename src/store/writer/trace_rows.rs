@@ -12,6 +12,7 @@ use super::gather::{Gathered, SpanEntry};
 use super::leaf::{Flat, Leaf, Levels, PAGE_BYTES, Press, RowBits, Runs};
 use super::text::{append_hex, micros};
 use crate::store::error::StoreError;
+use crate::store::index::FileIndex;
 use crate::store::schema::TableKind;
 
 /// The spans of one trace in a batch; never empty.
@@ -137,6 +138,8 @@ impl<'a> Rows<'a> for TraceRows<'a> {
         items.len()
     }
 
+    fn index(_: &Gathered<'_>, _: &[TraceGroup], _: &mut RowGroup, _: &mut FileIndex) {}
+
     fn append(&mut self, group: &TraceGroup) -> Result<usize, StoreError> {
         let (gathered, row) = (self.gathered, self.row);
         let spans = || gathered.order[group.spans.clone()].iter().map(|at| gathered.span(*at));
@@ -218,7 +221,7 @@ impl<'a> Rows<'a> for TraceRows<'a> {
         for flat in [self.rule, self.rules_version, self.complete] {
             chunks.push(flat.finish(rows, column(), press)?);
         }
-        Ok(RowGroup { rows, chunks })
+        Ok(RowGroup { rows, chunks, filter: None })
     }
 }
 
