@@ -9,7 +9,7 @@ use tracewell::runtime::Clock;
 use tracewell::store::{Location, Reader, ReaderConfig};
 
 use super::World;
-use crate::disk::CALM;
+use crate::disk::{CALM, Weather};
 use crate::journal::note;
 use crate::oracle::Breach;
 use crate::process::{Process, STORE};
@@ -111,14 +111,19 @@ impl World {
         );
         let records = process.records.clone();
         self.process = Some(process);
+        // The oracle looks at what is there, not at what can be opened right now.
         let disk = &self.machine.disk;
-        self.oracle.restarts(
+        let weather = disk.weather();
+        disk.set_weather(Weather { opens: 0.0, ..weather.clone() });
+        let checked = self.oracle.restarts(
             &self.load,
             &seen,
             &records,
             |position| disk.has_removed(position.0),
             &disk.damage(),
-        )?;
+        );
+        disk.set_weather(weather);
+        checked?;
         if self.machine.disk.is_dead() {
             return Ok(false);
         }
