@@ -118,6 +118,31 @@ async fn verify_finds_what_was_done_to_a_store() {
     assert_eq!(verify().1["findings"][0]["problem"], "missing");
     std::fs::write(&files[0], &bytes).unwrap();
     assert_eq!(verify().0, Some(0));
+
+    // The index: damaged, then made again.
+    let index = Path::new(&store).join("default/index");
+    for run in std::fs::read_dir(&index).unwrap() {
+        std::fs::write(run.unwrap().path(), b"not a run").unwrap();
+    }
+    // What has no index is found all the same.
+    let (code, without) = verify();
+    assert_eq!(
+        (code, without["index"][0]["uncovered"].as_array().map(Vec::len)),
+        (Some(0), Some(2)),
+        "{without}"
+    );
+    let rebuild =
+        |more: &[&str]| json(&[&["table", "rebuild", "--json", "--store", &store][..], more].concat());
+    let (code, rebuilt) = rebuild(&[]);
+    assert!(code == Some(0) && rebuilt["indexedFiles"].as_u64() > Some(0), "{rebuilt}");
+    let (code, right) = verify();
+    assert_eq!((code, &right["index"][0]["uncovered"]), (Some(0), &serde_json::json!([])), "{right}");
+
+    // A file that is gone for good.
+    std::fs::remove_file(&files[0]).unwrap();
+    let (_, rebuilt) = rebuild(&["--lost"]);
+    assert_eq!(rebuilt["takenOut"][0]["problem"], "missing", "{rebuilt}");
+    assert_eq!(verify().0, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

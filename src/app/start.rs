@@ -96,7 +96,7 @@ pub(super) async fn start(
     let mut store_config = StoreConfig::new(location.clone(), app_id.clone());
     store_config.tag_objects = config.store.lifecycle;
     let runs = LocalRuns { disk: disk.clone(), dir: config.data.join("index") };
-    let index = Index::open(location.clone(), Some(runs), Index::DISK_BYTES_DEFAULT);
+    let index = Index::open(location.clone(), Some(runs), config.query.index);
     store_config.index = Some(index.clone());
     let (checkpoints, to_keep) = mpsc::channel(1);
     let (keep_disk, keep_data, keep_id) = (disk.clone(), config.data.clone(), app_id);

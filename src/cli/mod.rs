@@ -13,6 +13,7 @@ mod table_compact;
 mod table_expire;
 mod table_forget;
 mod table_info;
+mod table_rebuild;
 mod table_source;
 mod table_verify;
 mod trace_export;
@@ -32,6 +33,7 @@ pub use table_compact::TableCompactArgs;
 pub use table_expire::TableExpireArgs;
 pub use table_forget::TableForgetArgs;
 pub use table_info::TableInfoArgs;
+pub use table_rebuild::TableRebuildArgs;
 pub use table_verify::TableVerifyArgs;
 pub use trace_export::TraceExportArgs;
 pub use trace_find::TraceFindArgs;
@@ -84,6 +86,8 @@ pub enum TableCommand {
     Forget(TableForgetArgs),
     /// Read everything, and say what is wrong
     Verify(TableVerifyArgs),
+    /// Index what has no index, and take out what cannot be read
+    Rebuild(TableRebuildArgs),
 }
 
 /// What is done with traces.
@@ -156,6 +160,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
         Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
         Question::Table(TableCommand::Forget(args)) => table_forget::run(&args).await,
+        Question::Table(TableCommand::Rebuild(args)) => table_rebuild::run(&args).await,
         Question::Table(TableCommand::Verify(args)) => table_verify::run(&args, &canvas).await,
         Question::Table(TableCommand::Compact(args)) => table_compact::run(&args, &canvas).await,
     };

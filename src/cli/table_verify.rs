@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::output::{Canvas, DIM, ERROR, print, text, units};
 use super::table_source::{Progress, TableSource, TableSourceArgs};
-use crate::store::{Finding, Stray, Verified};
+use crate::store::{Disagreement, Finding, Stray, Verified, VerifiedIndex};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,22 +35,31 @@ pub struct TableVerifyArgs {
 /// Runs the command.
 pub async fn run(args: &TableVerifyArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
     let source = TableSource::open(&args.source).await?;
-    let mut verified = Verified::default();
+    let (mut verified, mut indexes) = (Verified::default(), Vec::new());
     for tenant in &source.tenants {
         let mut progress = Progress::new();
         let what = text::clean(tenant.as_str());
         verified.add(source.store.verify(tenant, |done, all| progress.bytes(&what, done, all)).await?);
+        // What cannot be read is no news to the index.
+        if verified.findings.is_empty() {
+            indexes.push((what, source.store.verify_index(tenant).await?));
+        }
     }
     let text = match args.json {
-        true => format!("{}\n", serde_json::to_string_pretty(&document(&verified))?),
-        false => report(canvas, &verified),
+        true => format!("{}\n", serde_json::to_string_pretty(&document(&verified, &indexes))?),
+        false => report(canvas, &verified, &indexes),
     };
     print(&text)?;
-    let is_right = verified.findings.is_empty() && !source.tenants.is_empty();
+    let is_index_right =
+        indexes.iter().all(|(_, index)| index.damaged.is_empty() && index.disagreements.is_empty());
+    let is_right = verified.findings.is_empty() && is_index_right && !source.tenants.is_empty();
     Ok(if is_right { Exit::Done } else { Exit::Nothing })
 }
 
-fn document(verified: &Verified) -> Value {
+/// By tenant.
+type Indexes = [(String, VerifiedIndex)];
+
+fn document(verified: &Verified, indexes: &Indexes) -> Value {
     let finding = |finding: &Finding| {
         json!({
             "tenant": finding.tenant.as_str(),
@@ -76,17 +85,55 @@ fn document(verified: &Verified) -> Value {
         "rows": verified.rows,
         "bytes": verified.bytes,
         "findings": verified.findings.iter().map(finding).collect::<Vec<_>>(),
+        "index": indexes.iter().map(|(tenant, index)| index_document(tenant, index)).collect::<Vec<_>>(),
         "strays": verified.strays.iter().map(stray).collect::<Vec<_>>(),
     })
 }
 
-fn report(canvas: &Canvas, verified: &Verified) -> String {
+fn index_document(tenant: &str, index: &VerifiedIndex) -> Value {
+    let disagreement = |found: &Disagreement| json!({ "run": found.run, "file": found.file, "inRun": found.in_run, "inData": found.in_data });
+    json!({
+        "tenant": tenant,
+        "files": index.files,
+        "uncovered": index.uncovered,
+        "damagedRuns": index.damaged,
+        "disagreements": index.disagreements.iter().map(disagreement).collect::<Vec<_>>(),
+    })
+}
+
+fn index_report(canvas: &Canvas, indexes: &Indexes) -> String {
+    let mut out = String::new();
+    let wrong = canvas.paint(ERROR, "✗");
+    for (_, index) in indexes {
+        for run in &index.damaged {
+            out.push_str(&format!(
+                "{wrong} index {} cannot be read; table rebuild makes it again\n",
+                text::clean(run)
+            ));
+        }
+        for Disagreement { run, file, in_run, in_data } in &index.disagreements {
+            let (run, file) = (text::clean(run), text::clean(file));
+            out.push_str(&format!(
+                "{wrong} index {run} has {in_run} entries of {file}, which has {in_data}\n"
+            ));
+        }
+        if !index.uncovered.is_empty() {
+            let files = text::count(index.uncovered.len() as u64, "file is", "files are");
+            let line = format!("{files} without an index: found by statistics; table rebuild makes one\n");
+            out.push_str(&canvas.paint(DIM, &line));
+        }
+    }
+    out
+}
+
+fn report(canvas: &Canvas, verified: &Verified, indexes: &Indexes) -> String {
     let mut out = String::new();
     for Finding { object, rows, problem, .. } in &verified.findings {
         let what = text::clean(&problem.to_string());
         let rows = text::count(*rows, "row", "rows");
         out.push_str(&format!("{} {} {what} ({rows})\n", canvas.paint(ERROR, "✗"), text::clean(object)));
     }
+    out.push_str(&index_report(canvas, indexes));
     let (files, findings) = (verified.files, verified.findings.len() as u64);
     let checked = format!(
         "{} of {} rows, {}",

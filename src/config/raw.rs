@@ -153,6 +153,7 @@ pub(super) struct RawQuery {
     pub(super) limit: Key<usize>,
     pub(super) limit_max: Key<usize>,
     pub(super) cache: Key<ByteSize>,
+    pub(super) index: Key<ByteSize>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -151,6 +151,8 @@ pub struct QuerySection {
     pub limit_max: usize,
     /// The most bytes of table files' footers held in memory.
     pub cache: u64,
+    /// The most bytes that copies of the tables' index take in the data directory.
+    pub index: u64,
 }
 
 /// How the daemon reports on itself.

@@ -121,7 +121,7 @@ fn every_section_is_read() {
         sample: { index: 5MiB, decisions: 6MiB }
         decisions: { keep: 2h, size: 7MiB }
         store: { url: 'az://c/p', flush: { bytes: 1KiB, age: 500ms }, lifecycle: false }
-        query: { timeout: 3d, concurrency: 1, limit: 2, limit_max: 3, cache: 0B }
+        query: { timeout: 3d, concurrency: 1, limit: 2, limit_max: 3, cache: 0B, index: 9MiB }
         observe: { logs: json, level: warn }
         shutdown: { deadline: 1.5s }
         rules: consul://localhost:8500/tracewell/rules
@@ -137,6 +137,7 @@ fn every_section_is_read() {
     assert_eq!(config.decisions, DecisionsSection { keep: Duration::from_secs(7200), size: 7 << 20 });
     assert_eq!((config.store.flush_bytes, config.store.flush_age), (1024, Duration::from_millis(500)));
     assert!(!config.store.lifecycle && config.debug);
+    assert_eq!(config.query.index, 9 << 20);
     assert_eq!((config.query.timeout, config.query.limit_max), (Duration::from_secs(259_200), 3));
     assert_eq!(config.observe, ObserveSection { logs: LogFormat::Json, level: LogLevel::Warn });
     assert_eq!(config.shutdown.deadline, Duration::from_millis(1500));

@@ -28,6 +28,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const QUESTIONS_AT_ONCE: usize = 8;
 const TRACES: usize = 20;
 const TRACES_MAX: usize = 1000;
+const INDEX_BYTES: u64 = 1 << 30;
 
 pub(super) fn load(
     flags: &Flags,
@@ -344,6 +345,7 @@ impl Loader<'_> {
             limit: self.positive("query.limit", raw.limit, TRACES)?,
             limit_max: self.positive("query.limit_max", raw.limit_max, TRACES_MAX)?,
             cache,
+            index: or(raw.index, ByteSize(INDEX_BYTES)).0,
         };
         if section.limit > section.limit_max {
             let message = format!("{} is more than query.limit_max ({})", section.limit, section.limit_max);

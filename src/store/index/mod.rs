@@ -80,8 +80,6 @@ impl fmt::Debug for Index {
 impl Index {
     /// What runs may take in memory, where there is no folder for them, in bytes.
     pub const MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
-    /// What runs may take in a folder, in bytes: those of some 500 million spans.
-    pub const DISK_BYTES_DEFAULT: u64 = 1 << 30;
 
     /// The index of the store at `location`. Runs are kept in `local`, or in memory where there is none; they take at most
     /// `bytes_max` there, and their directories some 200 bytes a data file beside it.

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use self::rows::check_rows;
 use super::error::{ErrorKind, StoreError};
 use super::schema::TableKind;
-use super::table::{DataFile, Table};
+use super::table::{DataFile, Table, blocking};
 use super::write::Store;
 use crate::runtime::Tenant;
 
@@ -170,6 +170,42 @@ impl Store {
             }
         }
         Ok(verified)
+    }
+}
+
+impl Store {
+    /// Takes those of these files out of the tables that cannot be read, so that readers do not fail on them: missing ones,
+    /// ones of another length, damaged and foreign ones. Gives them; those that left the tables meanwhile are not among them.
+    ///
+    /// # Errors
+    /// As the store has them; what was taken out stays out.
+    pub async fn take_out_lost(
+        &self,
+        tenant: &Tenant,
+        findings: Vec<Finding>,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let is_lost = |finding: &Finding| {
+            let problem = &finding.problem;
+            matches!(problem, Problem::Missing | Problem::Length { .. } | Problem::Unreadable(_))
+        };
+        let mut taken = Vec::new();
+        for kind in TableKind::ALL {
+            let table = self.table(tenant, kind)?;
+            let lost: Vec<&Finding> = findings.iter().filter(|f| f.table == kind && is_lost(f)).collect();
+            let objects: HashSet<&str> = lost.iter().map(|f| f.object.as_str()).collect();
+            let live = self.live_files(&table).await?;
+            let victims = live.iter().filter(|file| objects.contains(file.object.as_ref()));
+            let victims: HashMap<String, String> =
+                victims.map(|file| (file.in_log.clone(), file.object.to_string())).collect();
+            if victims.is_empty() {
+                continue;
+            }
+            let paths: HashSet<String> = victims.keys().cloned().collect();
+            blocking(move || table.remove(&paths)).await?;
+            let out: HashSet<String> = victims.into_values().collect();
+            taken.extend(lost.into_iter().filter(|f| out.contains(&f.object)).cloned());
+        }
+        Ok(taken)
     }
 }
 

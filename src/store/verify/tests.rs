@@ -120,3 +120,16 @@ async fn what_the_log_does_not_name_is_told_apart() {
     assert!(stray.object.ends_with("part-lost.parquet"));
     assert_eq!((stray.bytes, stray.removed_unix_ms), (4, None));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_can_be_taken_out_and_the_rest_stays() {
+    let written = Written::new().await;
+    let files = written.files("spans");
+    fs::remove_file(&files[0]).unwrap();
+    fs::write(&files[1], b"not a file of Parquet").unwrap();
+    let findings = written.verified().await.findings;
+    let taken = written.store.take_out_lost(&Tenant::default(), findings).await.unwrap();
+    assert_eq!(taken.iter().map(|finding| finding.rows).sum::<u64>(), 400);
+    let verified = written.verified().await;
+    assert_eq!((verified.findings, verified.rows), (vec![], 200 + 150));
+}
