@@ -180,7 +180,7 @@ async fn lookups(objects: &Arc<dyn ObjectStore>, ids: &[TraceId], count: usize) 
         let begun = clock.monotonic();
         let rows: Vec<_> = reader.scan(&tenant, request).await?.try_collect().await?;
         needles.push((clock.monotonic() - begun).as_micros() as u64);
-        anyhow::ensure!(rows.iter().any(|rows| rows.len() > 0), "a span is not found by its request.id");
+        anyhow::ensure!(rows.iter().any(|rows| !rows.is_empty()), "a span is not found by its request.id");
     }
     for (name, times) in [("by id, µs", &mut by_id), ("needle, µs", &mut needles)] {
         let median = median(times);

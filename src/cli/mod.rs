@@ -6,6 +6,7 @@
 pub mod args;
 mod client;
 pub mod demo;
+mod doctor;
 pub mod output;
 mod rules_check;
 mod run;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use client::SourceArgs;
+pub use doctor::DoctorArgs;
 pub use rules_check::RulesCheckArgs;
 pub use table_compact::TableCompactArgs;
 pub use table_expire::TableExpireArgs;
@@ -71,6 +73,8 @@ pub enum Command {
     /// Look into the tables, and care for them
     #[command(subcommand)]
     Table(TableCommand),
+    /// Look whether everything that the configuration names is there and right
+    Doctor(DoctorArgs),
 }
 
 /// What is done with tables.
@@ -144,6 +148,8 @@ pub enum Question {
     Rules(RulesCommand),
     /// `table …`
     Table(TableCommand),
+    /// `doctor`
+    Doctor(DoctorArgs),
 }
 
 /// Runs a command to its end. Its answer goes to standard output, what went wrong to standard error.
@@ -157,6 +163,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Trace(TraceCommand::Export(args)) => trace_export::run(&args).await,
         Question::Trace(TraceCommand::Import(args)) => trace_import::run(&args).await,
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
+        Question::Doctor(args) => doctor::run(&args, &canvas).await,
         Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
         Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
         Question::Table(TableCommand::Forget(args)) => table_forget::run(&args).await,
@@ -183,6 +190,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => Question::Trace(command),
         Command::Rules(command) => Question::Rules(command),
         Command::Table(command) => Question::Table(command),
+        Command::Doctor(args) => Question::Doctor(args),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

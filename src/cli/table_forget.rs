@@ -14,6 +14,7 @@ use super::Exit;
 use super::output::{print, text};
 use super::table_source::{TableSource, TableSourceArgs};
 use crate::query::{Engine, EngineConfig, SearchRequest, time_rfc3339};
+use crate::runtime::disk::{RealDisk, write_atomic};
 use crate::runtime::{Clock, SystemClock, SystemRandom, Tenant};
 use crate::store::{Fate, RetentionPolicy, Rewritten, RewrittenFile};
 use crate::traceql::{self, Query};
@@ -115,7 +116,9 @@ pub async fn run(args: &TableForgetArgs) -> anyhow::Result<Exit> {
     let receipt = format!("{}\n", serde_json::to_string_pretty(&receipt)?);
     match &args.receipt {
         Some(path) => {
-            std::fs::write(path, receipt).with_context(|| format!("cannot write {}", path.display()))?;
+            let whole = std::path::absolute(path)?;
+            let written = write_atomic(&RealDisk, &whole, receipt.as_bytes());
+            written.with_context(|| format!("cannot write {}", path.display()))?;
         }
         None => print(&receipt)?,
     }

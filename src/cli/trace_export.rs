@@ -1,6 +1,5 @@
 //! `tracewell trace export`.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +11,8 @@ use super::Exit;
 use super::client::{FindQuestion, Source, SourceArgs};
 use super::output::text;
 use crate::query::{Document, Spelling, parse_duration, parse_trace_id};
-use crate::runtime::{Clock, SystemClock};
+use crate::runtime::disk::{RealDisk, Sequential};
+use crate::runtime::{Clock, Disk, OpenMode, SystemClock};
 use crate::traceql;
 use crate::wire::TraceId;
 
@@ -128,8 +128,12 @@ impl Destination {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-        Ok(Self { out: BufWriter::new(Box::new(file)), file: Some((partial, path.to_owned())) })
+        // Left behind by an export that was cut off.
+        let _ = RealDisk.remove(&partial);
+        let file = RealDisk.open(&partial, OpenMode::CreateNew);
+        let file = file.with_context(|| format!("cannot write {}", partial.display()))?;
+        let out = BufWriter::new(Box::new(Sequential::new(file)) as Box<dyn Write>);
+        Ok(Self { out, file: Some((partial, path.to_owned())) })
     }
 
     fn line(&mut self, line: &str) -> anyhow::Result<()> {
@@ -143,9 +147,10 @@ impl Destination {
         self.out.flush().context("cannot write the export")?;
         let Some((partial, path)) = self.file else { return Ok(()) };
         if traces == 0 {
-            return std::fs::remove_file(&partial).context("cannot take the empty export away");
+            return RealDisk.remove(&partial).context("cannot take the empty export away");
         }
-        std::fs::rename(&partial, &path)
+        RealDisk
+            .rename(&partial, &path)
             .with_context(|| format!("cannot name the export {}", path.display()))?;
         eprintln!("exported {} to {}", text::count(traces as u64, "trace", "traces"), path.display());
         Ok(())

@@ -1,7 +1,6 @@
 //! `tracewell trace import`.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +16,8 @@ use super::Exit;
 use super::client::Daemon;
 use super::output::text;
 use crate::query::parse_trace_id;
+use crate::runtime::disk::{RealDisk, Sequential};
+use crate::runtime::{Disk, OpenMode};
 use crate::wire::TraceId;
 
 const EXAMPLES: &str = "\
@@ -209,8 +210,9 @@ impl Lines {
         let (name, input): (_, Box<dyn BufRead>) = if path.as_os_str() == "-" {
             ("standard input".to_owned(), Box::new(BufReader::new(io::stdin())))
         } else {
-            let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            (path.display().to_string(), Box::new(BufReader::new(file)))
+            let file = RealDisk.open(path, OpenMode::Read);
+            let file = file.with_context(|| format!("cannot read {}", path.display()))?;
+            (path.display().to_string(), Box::new(BufReader::new(Sequential::new(file))))
         };
         Ok(Self { name, input, number: 0, shows_progress: io::stderr().is_terminal() })
     }

@@ -59,6 +59,89 @@ pub async fn apply_lifecycle(
     apply_with(&client().await, bucket, location.path.as_ref(), policy).await
 }
 
+/// How a lifecycle rule of the bucket stands to what it should be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LifecycleState {
+    /// As it should be.
+    Right,
+    /// Ours, but not there.
+    Missing,
+    /// Ours, but with other terms.
+    Different,
+    /// Ours, of a class that there is no more.
+    Leftover,
+    /// Somebody else's: never touched.
+    Foreign,
+}
+
+/// A lifecycle rule that is on the bucket, or should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LifecycleLine {
+    /// Its id on the bucket.
+    pub id: String,
+    /// What it is to do, in words.
+    pub what: String,
+    /// How it stands.
+    pub state: LifecycleState,
+}
+
+/// The bucket's lifecycle rules beside those of the policy; nothing changes. `None` where the store is not on S3.
+///
+/// # Errors
+/// As [`apply_lifecycle`], which mends what this finds.
+pub async fn compare_lifecycle(
+    location: &Location,
+    policy: &RetentionPolicy,
+) -> Result<Option<Vec<LifecycleLine>>, StoreError> {
+    let (Backend::S3, Some(bucket)) = (location.backend(), location.bucket()) else { return Ok(None) };
+    let prefix = location.path.as_ref();
+    let before = current_rules(&client().await, bucket).await?;
+    Ok(Some(compared(&before, &uploads_rule(prefix)?, &class_rules(prefix, policy)?, prefix)))
+}
+
+fn compared(
+    before: &[LifecycleRule],
+    uploads: &LifecycleRule,
+    classes: &[LifecycleRule],
+    prefix: &str,
+) -> Vec<LifecycleLine> {
+    let ours: Vec<&LifecycleRule> = std::iter::once(uploads).chain(classes).collect();
+    let line = |rule: &LifecycleRule, state| LifecycleLine {
+        id: rule.id().unwrap_or_default().to_owned(),
+        what: in_short(rule),
+        state,
+    };
+    let expected = ours.iter().map(|rule| {
+        let state = match before.iter().find(|found| found.id() == rule.id()) {
+            Some(found) if found == *rule => LifecycleState::Right,
+            Some(_) => LifecycleState::Different,
+            None => LifecycleState::Missing,
+        };
+        line(rule, state)
+    });
+    let id_prefix = id_prefix(prefix);
+    let others = before.iter().filter(|found| ours.iter().all(|rule| rule.id() != found.id()));
+    let others = others.map(|rule| match rule.id().is_some_and(|id| id.starts_with(&id_prefix)) {
+        true => line(rule, LifecycleState::Leftover),
+        false => line(rule, LifecycleState::Foreign),
+    });
+    expected.chain(others).collect()
+}
+
+/// `expire retention class errors after 37 days`.
+fn in_short(rule: &LifecycleRule) -> String {
+    let and = rule.filter().and_then(|filter| filter.and());
+    let class = and.and_then(|and| and.tags().iter().find(|tag| tag.key() == TAG_RETENTION));
+    let class = class.map_or("objects".to_owned(), |tag| format!("retention class {}", tag.value()));
+    if let Some(days) = rule.expiration().and_then(LifecycleExpiration::days) {
+        return format!("expire {class} after {days} days");
+    }
+    match rule.abort_incomplete_multipart_upload().and_then(|abort| abort.days_after_initiation()) {
+        Some(days) => format!("abort uploads that were cut off, after {days} days"),
+        None => "something else".to_owned(),
+    }
+}
+
 /// [`apply_lifecycle`] with a client.
 pub(super) async fn apply_with(
     client: &Client,

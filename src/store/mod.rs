@@ -25,7 +25,9 @@ pub use compact::{
 pub use error::{ErrorKind, StoreError};
 pub use index::{Disagreement, Index, LocalRuns, Rebuilt, VerifiedIndex};
 pub use inventory::{Amount, Inventory, ServiceAmount};
-pub use lifecycle::{LifecycleOutcome, TAG_RETENTION, apply_lifecycle};
+pub use lifecycle::{
+    LifecycleLine, LifecycleOutcome, LifecycleState, TAG_RETENTION, apply_lifecycle, compare_lifecycle,
+};
 pub use read::{
     AttributeScope, FullSpan, HintValue, Kept, Projection, Reader, ReaderConfig, ResourceInfo, ScanHint,
     ScanRequest, ScanValue, ScopeInfo, SpanRows, TraceRow, TracesRequest, Wanted,

@@ -1,6 +1,7 @@
 //! Files behind a trait, so that a simulated disk can stand in for the real one.
 
 mod real;
+mod sequential;
 mod whole;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub use sequential::Sequential;
 pub use whole::{read_bounded, read_text, write_atomic};
 
 /// How a file is opened.

@@ -48,3 +48,28 @@ fn rules_of_others_and_of_other_stores_in_the_bucket_stay() {
     assert_eq!(changed[..3], before[..]);
     assert_eq!(changed.len(), 6);
 }
+
+#[test]
+fn what_is_missing_different_left_over_or_somebody_else_s_is_told_apart() {
+    let (was, is) = (policy(&[("default", 3), ("old", 9)]), policy(&[("default", 4), ("errors", 30)]));
+    let mut before = rules("a", &was).unwrap();
+    before.push(foreign());
+    let classes = class_rules("a", &is).unwrap();
+    let lines = compared(&before, &uploads_rule("a").unwrap(), &classes, "a");
+    let states: Vec<_> = lines.iter().map(|line| (line.what.as_str(), line.state)).collect();
+    assert_eq!(
+        states,
+        [
+            ("abort uploads that were cut off, after 1 days", LifecycleState::Right),
+            ("expire retention class default after 11 days", LifecycleState::Different),
+            ("expire retention class errors after 37 days", LifecycleState::Missing),
+            ("expire retention class old after 16 days", LifecycleState::Leftover),
+            ("expire objects after 400 days", LifecycleState::Foreign),
+        ]
+    );
+    let after = merged(&before, rules("a", &is).unwrap(), "a");
+    let mended = compared(&after, &uploads_rule("a").unwrap(), &classes, "a");
+    let is_fine =
+        |line: &LifecycleLine| matches!(line.state, LifecycleState::Right | LifecycleState::Foreign);
+    assert!(mended.iter().all(is_fine) && mended.len() == 4, "{mended:?}");
+}

@@ -16,7 +16,7 @@ const CLASSES: [&str; 2] = ["default", "errors"];
 const MIDNIGHT: u64 = NOW - 8 * HOUR;
 
 fn class(trace: u64) -> &'static str {
-    CLASSES[(trace % 5 == 0) as usize]
+    CLASSES[usize::from(trace.is_multiple_of(5))]
 }
 
 /// When a trace starts: on one of three days, or a moment before midnight.
