@@ -23,7 +23,7 @@ fn the_built_in_rules_say_what_is_documented() {
 #[test]
 fn the_example_file_loads() {
     let rules = parse_rules(include_str!("../../../config/rules.yaml")).unwrap();
-    assert_eq!(rules.rule_names().count(), 8);
+    assert_eq!(rules.rule_names().count(), 9);
 }
 
 #[test]

@@ -130,7 +130,7 @@ async fn a_crash_between_the_two_tables_is_made_good_by_writing_again() {
 async fn writers_at_the_same_time_all_get_in_and_readers_follow() {
     let fixture = Fixture::new();
     let reader = fixture.reader();
-    let writers = (0..4u64).map(|writer| {
+    let writers = (0..8u64).map(|writer| {
         let store = fixture.store(&format!("writer-{writer}"));
         tokio::spawn(async move {
             for batch in 0..6u64 {
@@ -144,10 +144,10 @@ async fn writers_at_the_same_time_all_get_in_and_readers_follow() {
         count_spans(&reader, vec![]).await;
         writer.await.unwrap();
     }
-    assert_eq!(count_spans(&reader, vec![]).await, 4 * 6 * 40);
-    assert_eq!(all_traces(&reader).await.len(), 4 * 6 * 10);
+    assert_eq!(count_spans(&reader, vec![]).await, 8 * 6 * 40);
+    assert_eq!(all_traces(&reader).await.len(), 8 * 6 * 10);
     // By now there are checkpoints, and a reader that begins with one sees the same.
-    assert_eq!(count_spans(&fixture.reader(), vec![]).await, 4 * 6 * 40);
+    assert_eq!(count_spans(&fixture.reader(), vec![]).await, 8 * 6 * 40);
     let log = fixture.folder.path().join("default/spans/_delta_log/_last_checkpoint");
     assert!(log.exists());
 }
