@@ -134,12 +134,16 @@ fn in_short(rule: &LifecycleRule) -> String {
     let class = and.and_then(|and| and.tags().iter().find(|tag| tag.key() == TAG_RETENTION));
     let class = class.map_or("objects".to_owned(), |tag| format!("retention class {}", tag.value()));
     if let Some(days) = rule.expiration().and_then(LifecycleExpiration::days) {
-        return format!("expire {class} after {days} days");
+        return format!("expire {class} after {}", in_days(days));
     }
     match rule.abort_incomplete_multipart_upload().and_then(|abort| abort.days_after_initiation()) {
-        Some(days) => format!("abort uploads that were cut off, after {days} days"),
+        Some(days) => format!("abort uploads that were cut off, after {}", in_days(days)),
         None => "something else".to_owned(),
     }
+}
+
+fn in_days(days: i32) -> String {
+    if days == 1 { "a day".to_owned() } else { format!("{days} days") }
 }
 
 /// [`apply_lifecycle`] with a client.

@@ -60,7 +60,7 @@ fn what_is_missing_different_left_over_or_somebody_else_s_is_told_apart() {
     assert_eq!(
         states,
         [
-            ("abort uploads that were cut off, after 1 days", LifecycleState::Right),
+            ("abort uploads that were cut off, after a day", LifecycleState::Right),
             ("expire retention class default after 11 days", LifecycleState::Different),
             ("expire retention class errors after 37 days", LifecycleState::Missing),
             ("expire retention class old after 16 days", LifecycleState::Leftover),
