@@ -74,7 +74,7 @@ pub(super) async fn start(
     let rules_state = RulesState::default();
     let history = RulesHistory::new(disk.clone(), config.data.join("rules"));
     let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state, &history)?;
-    let location = location(&config)?;
+    let location = Location::configured(config.store.url.as_ref(), &config.data)?;
     let listeners = Listeners::bind(&config).await?;
 
     let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
@@ -358,18 +358,6 @@ fn sampler_config(config: &Config) -> SamplerConfig {
         debug: config.debug,
         ..SamplerConfig::default()
     }
-}
-
-fn location(config: &Config) -> Result<Location, StartError> {
-    let url = match &config.store.url {
-        Some(url) => url.to_string(),
-        None => {
-            let folder = std::path::absolute(config.data.join("store"))
-                .map_err(|source| StartError::DataFile { path: config.data.clone(), source })?;
-            format!("file://{}", folder.display())
-        }
-    };
-    Ok(Location::parse(&url)?)
 }
 
 /// The data directory's id, made where the log begins: the table knows by it which batches it has.

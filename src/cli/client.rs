@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::query::{
     Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest,
-    TraceFacts, WhyDocument,
+    TraceFacts, WhyDocument, parse_trace_id,
 };
 use crate::runtime::{Clock, SystemClock, Tenant};
 use crate::store::{Location, Reader, ReaderConfig};
@@ -252,6 +252,12 @@ impl Daemon {
             _ => anyhow!("{} answers {status}: {text}", self.base.as_str().trim_end_matches('/')),
         }
     }
+}
+
+/// The trace id that somebody wrote.
+pub fn trace_id(text: &str) -> anyhow::Result<TraceId> {
+    parse_trace_id(text)
+        .map_err(|error| anyhow!("`{}` is not a trace id: {error}", super::output::text::clean(text)))
 }
 
 /// Whether a URL names this machine.

@@ -7,12 +7,12 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 use serde_json::json;
 
-use super::Exit;
 use super::output::{Canvas, DIM, ERROR, print, text, units};
-use crate::config::{Config, ConfigFile, Flags, RulesFrom};
-use crate::runtime::disk::{RealDisk, read_text};
+use super::{Exit, rules_check};
+use crate::config::{Config, Flags, RulesFrom};
+use crate::runtime::disk::RealDisk;
 use crate::runtime::{Disk, OpenMode, SystemClock};
-use crate::sample::{RuleSet, parse_rules};
+use crate::sample::RuleSet;
 use crate::store::{
     LifecycleState, Location, RetentionPolicy, Store, StoreConfig, apply_lifecycle, compare_lifecycle,
 };
@@ -28,7 +28,6 @@ The flags and variables are those of tracewell run.
 
 Exit codes: 0 all is right, 1 something is not, 2 wrong usage.";
 
-const FILE_BYTES_MAX: u64 = 1 << 20;
 /// With less room the log refuses spans soon.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -123,9 +122,9 @@ async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
         }),
     ));
     checks.push(data(config));
-    let location = match location(config) {
+    let location = match Location::configured(config.store.url.as_ref(), &config.data) {
         Ok(location) => location,
-        Err(says) => return checks.push(Check::new("store", State::Wrong, says)),
+        Err(error) => return checks.push(Check::new("store", State::Wrong, error.to_string())),
     };
     checks.push(Check::of("store", store(&location).await));
     checks.extend(lifecycle(args, config, &location, &RetentionPolicy::new(ages)).await);
@@ -140,29 +139,16 @@ fn configuration(args: &DoctorArgs) -> Result<(Config, String), String> {
         store: args.store.clone(),
         ..Flags::default()
     };
-    let env = |name: &str| std::env::var(name).ok();
-    let machine_bytes = crate::runtime::memory::machine_bytes();
-    let Some(path) = Config::file(&flags, &env) else {
-        let config = Config::load(&flags, &env, None, machine_bytes).map_err(|e| e.to_string())?;
-        return Ok((config, "no file: defaults, flags and variables".into()));
-    };
-    let name = path.display().to_string();
-    let text = read_text(&RealDisk, &path, FILE_BYTES_MAX).map_err(|e| format!("cannot read {name}: {e}"))?;
-    let file = ConfigFile { name: &name, text: &text };
-    let config = Config::load(&flags, &env, Some(file), machine_bytes).map_err(|e| e.to_string())?;
-    Ok((config, name))
+    let (config, file) = super::run::configuration(&flags)?;
+    let says = file
+        .map_or_else(|| "no file: defaults, flags and variables".into(), |file| file.display().to_string());
+    Ok((config, says))
 }
 
 fn rules(config: &Config) -> Result<RuleSet, String> {
     match &config.rules {
         RulesFrom::BuiltIn => Ok(RuleSet::built_in()),
-        RulesFrom::File(path) => {
-            let name = path.display();
-            let text =
-                read_text(&RealDisk, path, FILE_BYTES_MAX).map_err(|e| format!("cannot read {name}: {e}"))?;
-            parse_rules(&text)
-                .map_err(|e| format!("{name}: {}; `tracewell rules check` says more", e.message))
-        }
+        RulesFrom::File(path) => rules_check::load(path).map_err(|error| format!("{error:#}")),
         other => Err(format!("rules from {other} are not available in this version")),
     }
 }
@@ -189,14 +175,6 @@ fn data(config: &Config) -> Check {
         }
         _ => Check::new("data", State::Good, folder.display().to_string()),
     }
-}
-
-fn location(config: &Config) -> Result<Location, String> {
-    let url = match &config.store.url {
-        Some(url) => url.to_string(),
-        None => config.data.join("store").display().to_string(),
-    };
-    Location::parse(&url).map_err(|e| e.to_string())
 }
 
 /// Whether the store answers, and the tables in it can be read.

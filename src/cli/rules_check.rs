@@ -1,15 +1,15 @@
 //! `tracewell rules check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::Exit;
 use super::output::{print, text};
 use crate::runtime::RealDisk;
 use crate::runtime::disk::read_text;
-use crate::sample::{RulesError, parse_rules};
+use crate::sample::{RuleSet, RulesError, parse_rules};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,8 +34,7 @@ pub struct RulesCheckArgs {
 /// Runs the command.
 pub fn run(args: &RulesCheckArgs) -> anyhow::Result<Exit> {
     let name = text::clean(&args.file.to_string_lossy());
-    let content =
-        read_text(&RealDisk, &args.file, FILE_BYTES_MAX).with_context(|| format!("cannot read {name}"))?;
+    let content = read(&args.file)?;
     match parse_rules(&content) {
         Ok(rules) => {
             let names: Vec<String> = rules.rule_names().map(text::clean).collect();
@@ -48,6 +47,21 @@ pub fn run(args: &RulesCheckArgs) -> anyhow::Result<Exit> {
             Ok(Exit::Nothing)
         }
     }
+}
+
+/// The rules in a file, for a command that needs them.
+///
+/// # Errors
+/// If it cannot be read, or has a mistake: where.
+pub fn load(path: &Path) -> anyhow::Result<RuleSet> {
+    let name = text::clean(&path.to_string_lossy());
+    let content = read(path)?;
+    parse_rules(&content).map_err(|error| anyhow!("{}", complaint(&name, &content, &error)))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    read_text(&RealDisk, path, FILE_BYTES_MAX)
+        .with_context(|| format!("cannot read {}", text::clean(&path.to_string_lossy())))
 }
 
 /// `FILE:LINE:COLUMN: what is wrong`, the line itself, and a mark below the column.

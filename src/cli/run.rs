@@ -1,5 +1,6 @@
 //! `tracewell run`: configuration, logs, runtime, signals; everything else is the composition root's.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ const FAILED: u8 = 2;
 
 /// Runs the daemon until a signal ends it. Exit codes: 0 drained, 1 a task died, 2 it could not start.
 pub fn run(args: &RunArgs) -> ExitCode {
-    let config = match configuration(args) {
-        Ok(config) => config,
+    let config = match configuration(&Flags::from(args)) {
+        Ok((config, _)) => config,
         Err(problem) => return fail(&problem),
     };
     let format = match config.observe.logs {
@@ -62,18 +63,23 @@ fn fail(problem: &str) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-fn configuration(args: &RunArgs) -> Result<Config, String> {
-    let flags = Flags::from(args);
+/// The configuration of these flags, the environment, and the file that they name, if they name one.
+///
+/// # Errors
+/// In words: what cannot be read, or is wrong, and where.
+pub(super) fn configuration(flags: &Flags) -> Result<(Config, Option<PathBuf>), String> {
     let env = |name: &str| std::env::var(name).ok();
     let machine_bytes = crate::runtime::memory::machine_bytes();
-    let Some(path) = Config::file(&flags, &env) else {
-        return Config::load(&flags, &env, None, machine_bytes).map_err(|e| e.to_string());
+    let Some(path) = Config::file(flags, &env) else {
+        let config = Config::load(flags, &env, None, machine_bytes).map_err(|e| e.to_string())?;
+        return Ok((config, None));
     };
     let name = path.display().to_string();
     let text = read_text(&RealDisk, &path, CONFIG_BYTES_MAX)
         .map_err(|e| format!("cannot read the configuration file {name}: {e}"))?;
     let file = ConfigFile { name: &name, text: &text };
-    Config::load(&flags, &env, Some(file), machine_bytes).map_err(|e| e.to_string())
+    let config = Config::load(flags, &env, Some(file), machine_bytes).map_err(|e| e.to_string())?;
+    Ok((config, Some(path)))
 }
 
 /// Ends when SIGTERM or SIGINT comes. A second one ends the process at once: what was acknowledged is in the log.

@@ -1,6 +1,5 @@
 //! `tracewell table compact`.
 
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -11,7 +10,7 @@ use super::Exit;
 use super::output::table::{Align, Cell, render};
 use super::output::units::bytes as size;
 use super::output::{Canvas, print, text};
-use super::table_source::{TableSource, TableSourceArgs};
+use super::table_source::{Progress, TableSource, TableSourceArgs};
 use crate::runtime::{Clock, SystemClock, SystemRandom};
 use crate::store::{Compacted, CompactionConfig, CompactionUnit, Compactor, Unpaced};
 
@@ -52,6 +51,7 @@ pub async fn run(args: &TableCompactArgs, canvas: &Canvas) -> anyhow::Result<Exi
     let clock = SystemClock::new();
     let compactor = Compactor::new(source.store, CompactionConfig::default(), Arc::new(SystemRandom));
     let (mut units, mut total) = (Vec::new(), Compacted::default());
+    let mut progress = Progress::new();
     for tenant in &source.tenants {
         loop {
             let planned = compactor.plan(tenant, clock.now_unix_nano()).await?;
@@ -61,9 +61,10 @@ pub async fn run(args: &TableCompactArgs, canvas: &Canvas) -> anyhow::Result<Exi
             }
             let before = total.units;
             for (at, unit) in planned.iter().enumerate() {
-                progress(Some((at + 1, planned.len(), unit)));
+                let (files, bytes) = (text::count(unit.files(), "file", "files"), size(unit.bytes()));
+                let (at, all) = (at + 1, planned.len());
+                progress.line(format!("{at}/{all}: {}, {files} of {bytes}", name(unit)));
                 let done = compactor.compact(unit, Box::new(Unpaced)).await;
-                progress(None);
                 let done =
                     done.with_context(|| format!("cannot compact {}", name(unit)))?.unwrap_or_default();
                 total.add(&done);
@@ -75,6 +76,7 @@ pub async fn run(args: &TableCompactArgs, canvas: &Canvas) -> anyhow::Result<Exi
             }
         }
     }
+    drop(progress);
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&document(args, &units, &total))?))?;
     } else if units.is_empty() {
@@ -86,24 +88,6 @@ pub async fn run(args: &TableCompactArgs, canvas: &Canvas) -> anyhow::Result<Exi
         }
     }
     Ok(Exit::Done)
-}
-
-/// Rewrites one line of a terminal: what is being done, or nothing.
-fn progress(unit: Option<(usize, usize, &CompactionUnit)>) {
-    let mut out = std::io::stderr().lock();
-    if !out.is_terminal() {
-        return;
-    }
-    let line = unit.map_or_else(String::new, |(at, of, unit)| {
-        format!(
-            "{at}/{of}: {}, {} of {}",
-            name(unit),
-            text::count(unit.files(), "file", "files"),
-            size(unit.bytes())
-        )
-    });
-    // A terminal that is gone needs no progress.
-    let _ = write!(out, "\r\x1b[2K{line}").and_then(|()| out.flush());
 }
 
 fn name(unit: &CompactionUnit) -> String {

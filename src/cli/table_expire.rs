@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use super::Exit;
 use super::output::{Canvas, DIM, print, text, units};
 use super::table_source::{TableSource, TableSourceArgs};
+use super::{Exit, rules_check};
 use crate::query::period_text;
-use crate::runtime::disk::read_text;
-use crate::runtime::{Clock, RealDisk, SystemClock};
-use crate::sample::parse_rules;
+use crate::runtime::{Clock, SystemClock};
 use crate::store::{Expired, RetentionPolicy};
 
 const EXAMPLES: &str = "\
@@ -27,9 +24,6 @@ Examples:
 The daemon does this every hour by itself, by the rules in force. The ages are those of `retention:` in the rules file.
 
 Exit codes: 0 something was due, 1 nothing was, 2 wrong usage or unreachable.";
-
-/// Rules are written by people; a file larger than this is something else.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Flags of `table expire`.
 #[derive(Clone, Debug, Args)]
@@ -54,10 +48,7 @@ pub struct TableExpireArgs {
 
 /// Runs the command.
 pub async fn run(args: &TableExpireArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
-    let name = text::clean(&args.rules.to_string_lossy());
-    let content =
-        read_text(&RealDisk, &args.rules, FILE_BYTES_MAX).with_context(|| format!("cannot read {name}"))?;
-    let rules = parse_rules(&content).map_err(|error| anyhow!("{name}: {}", text::clean(&error.message)))?;
+    let rules = rules_check::load(&args.rules)?;
     let ages = rules.retention().clone();
     let source = TableSource::open(&args.source).await?;
     let policy = RetentionPolicy::new(ages.clone());

@@ -94,7 +94,7 @@ pub async fn run(args: &TableForgetArgs) -> anyhow::Result<Exit> {
         source: &source,
         query,
         args,
-        now_unix_nano: begun,
+        clock: clock.clone(),
     };
     let mut all = BTreeMap::new();
     for tenant in &source.tenants {
@@ -132,7 +132,7 @@ struct Forget<'a> {
     source: &'a TableSource,
     query: Query,
     args: &'a TableForgetArgs,
-    now_unix_nano: u64,
+    clock: Arc<SystemClock>,
 }
 
 impl Forget<'_> {
@@ -165,15 +165,12 @@ impl Forget<'_> {
         }
         if self.args.at_once && !forgotten.rewritten.files.is_empty() {
             let policy = RetentionPolicy { grace: Duration::ZERO, ..RetentionPolicy::new(BTreeMap::new()) };
-            let expired = self.source.store.expire_tenant(tenant, &policy, self.now_after()).await?;
+            // A moment that what was just taken out is not younger than.
+            let now = self.clock.now_unix_nano() + 1_000_000;
+            let expired = self.source.store.expire_tenant(tenant, &policy, now).await?;
             forgotten.deleted = expired.deleted;
         }
         Ok(forgotten)
-    }
-
-    /// A moment that what was just taken out is not younger than.
-    fn now_after(&self) -> u64 {
-        SystemClock::new().now_unix_nano().max(self.now_unix_nano) + 1_000_000
     }
 
     async fn find(&self, tenant: &Tenant) -> anyhow::Result<BTreeSet<TraceId>> {

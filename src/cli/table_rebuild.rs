@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::output::{print, text};
 use super::table_source::{Progress, TableSource, TableSourceArgs};
+use super::table_verify::finding_document;
 use crate::store::{Finding, Rebuilt};
 
 const EXAMPLES: &str = "\
@@ -62,16 +63,7 @@ pub async fn run(args: &TableRebuildArgs) -> anyhow::Result<Exit> {
 }
 
 fn document(lost: &[Finding], rebuilt: &Rebuilt) -> Value {
-    let file = |finding: &Finding| {
-        json!({
-            "tenant": finding.tenant.as_str(),
-            "table": finding.table.folder(),
-            "object": finding.object,
-            "rows": finding.rows,
-            "problem": finding.problem.code(),
-        })
-    };
-    json!({ "takenOut": lost.iter().map(file).collect::<Vec<_>>(), "indexedFiles": rebuilt.files })
+    json!({ "takenOut": lost.iter().map(finding_document).collect::<Vec<_>>(), "indexedFiles": rebuilt.files })
 }
 
 fn report(lost: &[Finding], rebuilt: &Rebuilt) -> String {

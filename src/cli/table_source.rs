@@ -87,8 +87,13 @@ impl Progress {
     /// So much of all is done, in bytes.
     pub fn bytes(&mut self, what: &str, done: u64, all: u64) {
         let percent = (done * 100).checked_div(all).unwrap_or(100);
-        let line = format!("{what}: {percent:3} % of {}", units::bytes(all));
+        self.line(format!("{what}: {percent:3} % of {}", units::bytes(all)));
+    }
+
+    /// What is being done, in words.
+    pub fn line(&mut self, line: String) {
         if self.shows && line != self.last {
+            // A terminal that is gone needs no progress.
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
             self.last = line;
         }

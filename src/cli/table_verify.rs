@@ -39,11 +39,12 @@ pub async fn run(args: &TableVerifyArgs, canvas: &Canvas) -> anyhow::Result<Exit
     for tenant in &source.tenants {
         let mut progress = Progress::new();
         let what = text::clean(tenant.as_str());
-        verified.add(source.store.verify(tenant, |done, all| progress.bytes(&what, done, all)).await?);
+        let of_tenant = source.store.verify(tenant, |done, all| progress.bytes(&what, done, all)).await?;
         // What cannot be read is no news to the index.
-        if verified.findings.is_empty() {
+        if of_tenant.findings.is_empty() {
             indexes.push((what, source.store.verify_index(tenant).await?));
         }
+        verified.add(of_tenant);
     }
     let text = match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&document(&verified, &indexes))?),
@@ -60,16 +61,6 @@ pub async fn run(args: &TableVerifyArgs, canvas: &Canvas) -> anyhow::Result<Exit
 type Indexes = [(String, VerifiedIndex)];
 
 fn document(verified: &Verified, indexes: &Indexes) -> Value {
-    let finding = |finding: &Finding| {
-        json!({
-            "tenant": finding.tenant.as_str(),
-            "table": finding.table.folder(),
-            "object": finding.object,
-            "rows": finding.rows,
-            "problem": finding.problem.code(),
-            "message": finding.problem.to_string(),
-        })
-    };
     let stray = |stray: &Stray| {
         json!({
             "tenant": stray.tenant.as_str(),
@@ -84,9 +75,21 @@ fn document(verified: &Verified, indexes: &Indexes) -> Value {
         "files": verified.files,
         "rows": verified.rows,
         "bytes": verified.bytes,
-        "findings": verified.findings.iter().map(finding).collect::<Vec<_>>(),
+        "findings": verified.findings.iter().map(finding_document).collect::<Vec<_>>(),
         "index": indexes.iter().map(|(tenant, index)| index_document(tenant, index)).collect::<Vec<_>>(),
         "strays": verified.strays.iter().map(stray).collect::<Vec<_>>(),
+    })
+}
+
+/// A file that is not right.
+pub fn finding_document(finding: &Finding) -> Value {
+    json!({
+        "tenant": finding.tenant.as_str(),
+        "table": finding.table.folder(),
+        "object": finding.object,
+        "rows": finding.rows,
+        "problem": finding.problem.code(),
+        "message": finding.problem.to_string(),
     })
 }
 

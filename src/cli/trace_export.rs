@@ -8,13 +8,12 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 
 use super::Exit;
-use super::client::{FindQuestion, Source, SourceArgs};
+use super::client::{FindQuestion, Source, SourceArgs, trace_id};
 use super::output::text;
-use crate::query::{Document, Spelling, parse_duration, parse_trace_id};
+use crate::query::{Document, Spelling, parse_duration};
 use crate::runtime::disk::{RealDisk, Sequential};
 use crate::runtime::{Clock, Disk, OpenMode, SystemClock};
 use crate::traceql;
-use crate::wire::TraceId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,12 +61,14 @@ pub struct TraceExportArgs {
 /// Runs the command.
 pub async fn run(args: &TraceExportArgs) -> anyhow::Result<Exit> {
     let source = Source::open(&args.source)?;
-    let mut ids = args.ids.iter().map(|id| id_of(id)).collect::<Result<Vec<_>, _>>()?;
+    let mut ids = args.ids.iter().map(|id| trace_id(id)).collect::<Result<Vec<_>, _>>()?;
     let mut is_complete = true;
     if let Some(question) = args.question(&SystemClock::new())? {
         let found = source.find(&question).await?;
         is_complete = found.complete;
-        ids.extend(found.traces.iter().map(|trace| id_of(&trace.trace_id)).collect::<Result<Vec<_>, _>>()?);
+        ids.extend(
+            found.traces.iter().map(|trace| trace_id(&trace.trace_id)).collect::<Result<Vec<_>, _>>()?,
+        );
     }
     if !is_complete {
         eprintln!(
@@ -93,10 +94,6 @@ pub async fn run(args: &TraceExportArgs) -> anyhow::Result<Exit> {
     out.finish(exported)?;
     let all = exported > 0 && exported == ids.len() && is_complete;
     Ok(if all { Exit::Done } else { Exit::Nothing })
-}
-
-fn id_of(text: &str) -> anyhow::Result<TraceId> {
-    parse_trace_id(text).map_err(|error| anyhow!("`{}` is not a trace id: {error}", text::clean(text)))
 }
 
 impl TraceExportArgs {

@@ -1,7 +1,7 @@
 //! `tracewell trace import`.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use url::Url;
 use super::Exit;
 use super::client::Daemon;
 use super::output::text;
+use super::table_source::Progress;
 use crate::query::parse_trace_id;
 use crate::runtime::disk::{RealDisk, Sequential};
 use crate::runtime::{Disk, OpenMode};
@@ -78,16 +79,16 @@ pub async fn run(args: &TraceImportArgs) -> anyhow::Result<Exit> {
     let daemon = Daemon::new(&args.url)?;
     let sender = Sender::new(&args.otlp)?;
     let mut lines = Lines::open(&args.file)?;
-    let mut imported = Imported::default();
+    let (mut imported, mut progress) = (Imported::default(), Progress::new());
     while let Some((number, line)) = lines.next()? {
         let outcome = import(&sender, line, &mut imported).await;
         outcome.with_context(|| {
             let done = text::count(imported.lines, "line", "lines");
             format!("{}, line {number} ({done} before it imported)", lines.name)
         })?;
-        lines.progress(&imported);
+        progress.line(format!("{} lines, {} spans", imported.lines, imported.spans));
     }
-    lines.end_progress();
+    drop(progress);
     let mut unpinned = 0;
     if !args.no_pin {
         for id in &imported.traces {
@@ -202,7 +203,6 @@ struct Lines {
     name: String,
     input: Box<dyn BufRead>,
     number: u64,
-    shows_progress: bool,
 }
 
 impl Lines {
@@ -214,7 +214,7 @@ impl Lines {
             let file = file.with_context(|| format!("cannot read {}", path.display()))?;
             (path.display().to_string(), Box::new(BufReader::new(Sequential::new(file))))
         };
-        Ok(Self { name, input, number: 0, shows_progress: io::stderr().is_terminal() })
+        Ok(Self { name, input, number: 0 })
     }
 
     fn next(&mut self) -> anyhow::Result<Option<(u64, Vec<u8>)>> {
@@ -231,18 +231,6 @@ impl Lines {
             if !line.trim_ascii().is_empty() {
                 return Ok(Some((self.number, line)));
             }
-        }
-    }
-
-    fn progress(&self, imported: &Imported) {
-        if self.shows_progress {
-            eprint!("\r{} lines, {} spans", imported.lines, imported.spans);
-        }
-    }
-
-    fn end_progress(&self) {
-        if self.shows_progress {
-            eprint!("\r\x1b[K");
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 
 use super::Exit;
-use super::client::{Daemon, SourceArgs};
+use super::client::{Daemon, SourceArgs, trace_id};
 use super::output::{print, text};
-use crate::query::{PinDocument, PinOutcome, parse_duration, parse_trace_id, period_text};
+use crate::query::{PinDocument, PinOutcome, parse_duration, period_text};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,8 +51,7 @@ fn duration_text(text: &str) -> Result<String, crate::query::DurationError> {
 
 /// Runs the command.
 pub async fn run(args: &TracePinArgs) -> anyhow::Result<Exit> {
-    let id = parse_trace_id(&args.id)
-        .map_err(|error| anyhow!("`{}` is not a trace id: {error}", text::clean(&args.id)))?;
+    let id = trace_id(&args.id)?;
     if args.source.store.is_some() {
         bail!(
             "a trace is pinned by the daemon, for that has the flight recorder: name it with --url, not --store"

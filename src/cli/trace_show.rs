@@ -1,13 +1,12 @@
 //! `tracewell trace show`.
 
-use anyhow::anyhow;
 use clap::Args;
 
 use super::Exit;
-use super::client::{Source, SourceArgs};
+use super::client::{Source, SourceArgs, trace_id};
 use super::output::waterfall::{Options, render};
 use super::output::{Canvas, print};
-use crate::query::{Document, Spelling, parse_trace_id};
+use crate::query::{Document, Spelling};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,8 +46,7 @@ pub struct TraceShowArgs {
 
 /// Runs the command.
 pub async fn run(args: &TraceShowArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
-    let id = parse_trace_id(&args.id)
-        .map_err(|error| anyhow!("`{}` is not a trace id: {error}", super::output::text::clean(&args.id)))?;
+    let id = trace_id(&args.id)?;
     let Some((trace, facts)) = Source::open(&args.source)?.trace(id).await? else {
         eprintln!("no trace {id} found");
         return Ok(Exit::Nothing);

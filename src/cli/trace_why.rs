@@ -3,14 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 
 use super::Exit;
-use super::client::{Daemon, SourceArgs};
+use super::client::{Daemon, SourceArgs, trace_id};
 use super::output::table::{self, Align, Cell};
 use super::output::{Canvas, DIM, ERROR, STRONG, print, text, units};
-use crate::query::{DecisionLine, MatchedLine, RuleLine, RuleResult, WhyDocument, WhyState, parse_trace_id};
+use crate::query::{DecisionLine, MatchedLine, RuleLine, RuleResult, WhyDocument, WhyState};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,8 +42,7 @@ pub struct TraceWhyArgs {
 
 /// Runs the command.
 pub async fn run(args: &TraceWhyArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
-    let id = parse_trace_id(&args.id)
-        .map_err(|error| anyhow!("`{}` is not a trace id: {error}", text::clean(&args.id)))?;
+    let id = trace_id(&args.id)?;
     if args.source.store.is_some() {
         bail!("only the daemon knows why: name it with --url, not --store");
     }

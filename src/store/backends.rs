@@ -95,6 +95,14 @@ impl Location {
         self.url.host_str().filter(|_| self.backend != Backend::Local)
     }
 
+    /// The store at a configured URL; without one, the folder `store` in the data directory.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn configured(url: Option<&Url>, data: &std::path::Path) -> Result<Self, StoreError> {
+        url.map_or_else(|| local(data.join("store")), |url| Self::parse(url.as_str()))
+    }
+
     /// Asks the store for one page of names: is it there, and may we read it?
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use super::error::StoreError;
 use super::lifecycle::{LifecycleOutcome, apply_lifecycle};
 use super::schema::TableKind;
-use super::table::{DataFile, Table, blocking, horizon_ms};
+use super::table::{DataFile, Listing, Table, blocking, horizon_ms};
 use super::write::{Store, StoreConfig};
 use crate::runtime::Tenant;
 
@@ -198,10 +198,15 @@ impl Store {
     }
 
     pub(super) async fn live_files(&self, table: &Arc<Table>) -> Result<Arc<Vec<DataFile>>, StoreError> {
+        Ok(self.listing(table).await?.files)
+    }
+
+    /// The newest version of a table; an empty one where there is no table.
+    pub(super) async fn listing(&self, table: &Arc<Table>) -> Result<Listing, StoreError> {
         let table = Arc::clone(table);
         blocking(move || match table.refresh()? {
-            Some(snapshot) => Ok(table.list(&snapshot)?.files),
-            None => Ok(Arc::default()),
+            Some(snapshot) => table.list(&snapshot),
+            None => Ok(Listing::default()),
         })
         .await
     }

@@ -15,7 +15,7 @@ use super::index::{FileIndex, Index, Indexed};
 use super::lifecycle::TAG_RETENTION;
 use super::retention::RetentionPolicy;
 use super::schema::TableKind;
-use super::table::{Append, Appended, Engine, Table, blocking, engine, file_name, in_log};
+use super::table::{Append, Appended, Engine, PartitionKey, Table, blocking, engine, file_name, in_log};
 use super::writer::{NewFile, NewFiles, Records, Tally, encode};
 use crate::runtime::{Clock, Tenant};
 use crate::sample::{Batch, KeptTrace};
@@ -299,14 +299,20 @@ impl Store {
         }
     }
 
+    /// The tags of a partition's objects, which the bucket's lifecycle rules go by.
+    pub(super) fn tags_of(&self, partition: &PartitionKey) -> TagSet {
+        let mut tags = TagSet::default();
+        if self.config.tag_objects && self.config.location.backend == Backend::S3 {
+            tags.push(TAG_RETENTION, &partition.retention);
+        }
+        tags
+    }
+
     async fn upload(&self, table: &Table, file: &NewFile, name: String) -> Result<Append, StoreError> {
         let object = file.partition.object(&name);
         let path = object_store::path::Path::parse(format!("{}/{object}", table.path));
         let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
-        let mut tags = TagSet::default();
-        if self.config.tag_objects && self.config.location.backend == Backend::S3 {
-            tags.push(TAG_RETENTION, &file.partition.retention);
-        }
+        let tags = self.tags_of(&file.partition);
         let options = PutOptions { mode: PutMode::Overwrite, tags, ..PutOptions::default() };
         let put = table.objects.put_opts(&path, file.bytes.clone().into(), options).await;
         put.map_err(|e| StoreError::of_objects(&format!("cannot write {path}"), e))?;

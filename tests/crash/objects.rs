@@ -4,8 +4,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +20,6 @@ use twox_hash::XxHash3_64;
 
 use crate::clock::SimClock;
 use crate::journal::{Journal, note};
-
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// What a request meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,48 +225,23 @@ impl SimObjects {
     }
 }
 
+#[tonic::async_trait]
 impl ObjectStore for SimObjects {
-    fn put_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Answer<'async_trait, PutResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.put(location, payload, opts))
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        Box::pin(self.put(location, payload, opts)).await
     }
 
-    fn put_multipart_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        _location: &'life1 Path,
+    async fn put_multipart_opts(
+        &self,
+        _location: &Path,
         _opts: PutMultipartOptions,
-    ) -> Answer<'async_trait, Box<dyn MultipartUpload>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async { Err(failed("no upload in parts in the simulation")) })
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(failed("no upload in parts in the simulation"))
     }
 
-    fn get_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
-        options: GetOptions,
-    ) -> Answer<'async_trait, GetResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            self.read("get", location.as_ref())?;
-            self.inner.get_opts(location, options).await
-        })
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read("get", location.as_ref())?;
+        self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -291,33 +262,12 @@ impl ObjectStore for SimObjects {
         self.inner.list(prefix).map(move |meta| Ok(store.in_time(meta?))).boxed()
     }
 
-    fn list_with_delimiter<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        prefix: Option<&'life1 Path>,
-    ) -> Answer<'async_trait, ListResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            self.read("list", prefix.map_or("", |path| path.as_ref()))?;
-            self.inner.list_with_delimiter(prefix).await
-        })
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.read("list", prefix.map_or("", |path| path.as_ref()))?;
+        self.inner.list_with_delimiter(prefix).await
     }
 
-    fn copy_opts<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        _from: &'life1 Path,
-        _to: &'life2 Path,
-        _options: CopyOptions,
-    ) -> Answer<'async_trait, ()>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async { Err(failed("nothing copies objects")) })
+    async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
+        Err(failed("nothing copies objects"))
     }
 }

@@ -30,9 +30,7 @@ use self::failure::Failure;
 use self::merge::{MergePlan, Merged, merge};
 use self::output::OutputPlan;
 use self::plan::{PlanRules, Unit, plan};
-use super::backends::Backend;
 use super::error::{ErrorKind, StoreError};
-use super::lifecycle::TAG_RETENTION;
 use super::schema::TableKind;
 use super::table::{Change, DataFile, Replaced, Table, blocking};
 use super::write::Store;
@@ -283,11 +281,7 @@ impl Compactor {
         unit: Unit,
         pace: Box<dyn Pace>,
     ) -> Result<Option<(Compacted, u64)>, StoreError> {
-        let mut tags = TagSet::default();
-        let config = self.store.config();
-        if config.tag_objects && config.location.backend() == Backend::S3 {
-            tags.push(TAG_RETENTION, &unit.partition.retention);
-        }
+        let tags = self.store.tags_of(&unit.partition);
         let begun = self.store.clock().now_unix_nano();
         let work = Work {
             table: Arc::clone(table),

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::failure::Failure;
 use crate::store::error::{ErrorKind, StoreError};
-use crate::store::read::object::ObjectFile;
+use crate::store::read::ObjectFile;
 use crate::store::schema::TableKind;
 use crate::store::table::{DataFile, Table};
 use crate::store::writer::text::{KINDS, value_of_word};
@@ -111,8 +111,7 @@ impl Source {
     pub(super) fn open(opening: &Opening<'_>) -> Result<Option<Self>, Failure> {
         let Opening { table, runtime, file, input, sort_within } = opening;
         let failed = |e| StoreError::of_parquet(&file.object, e);
-        let objects = Arc::clone(&table.objects);
-        let reader = ObjectFile::new(objects, file.object.clone(), file.bytes);
+        let reader = ObjectFile::new(&table.objects, file);
         let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader)).map_err(failed)?;
         let groups = builder.metadata().row_groups();
         let packed = groups.iter().map(|g| g.compressed_size().max(0) as u64).max().unwrap_or(0);

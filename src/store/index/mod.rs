@@ -2,9 +2,9 @@
 //!
 //! Each commit of data files to `spans` also writes one *run* (`STORE/<tenant>/index/run-<hash>.idx`, [`format`]), before the
 //! commit: for each trace of the files the row groups it is in, sorted by fingerprint, and for each row group a filter of its
-//! attributes. A run says which files it covers, by their paths and sizes in the Delta log; it never changes. The index is an aid and never the truth: a file that no run covers is found by the table's
-//! statistics and its own bloom filters, an entry of a file that is not live (any more) is ignored, and what is missing or
-//! damaged is made again from the data.
+//! attributes. A run says which files it covers, by their paths and sizes in the Delta log; it never changes. The index is
+//! an aid and never the truth: a file that no run covers is found by the table's statistics and its own bloom filters, an
+//! entry of a file that is not live (any more) is ignored, and what is missing or damaged is made again from the data.
 //!
 //! # Requests
 //! A run is fetched once and then kept ([`LocalRuns`], or memory). A reader whose runs are all there asks the store nothing

@@ -15,7 +15,7 @@ use crate::runtime::Tenant;
 use crate::store::error::StoreError;
 use crate::store::read::ObjectFile;
 use crate::store::schema::TableKind;
-use crate::store::table::{DataFile, blocking};
+use crate::store::table::DataFile;
 use crate::store::write::Store;
 
 /// A run of rebuilt files ends when its entries take so much memory.
@@ -158,11 +158,7 @@ impl Store {
     /// The newest version of a tenant's spans, and the runs that cover it.
     async fn covered(&self, tenant: &Tenant) -> Result<Arc<Coverage>, StoreError> {
         let table = self.table(tenant, TableKind::Spans)?;
-        let listing = blocking(move || match table.refresh()? {
-            Some(snapshot) => table.list(&snapshot),
-            None => Ok(Default::default()),
-        });
-        self.index().coverage(tenant, &listing.await?).await
+        self.index().coverage(tenant, &self.listing(&table).await?).await
     }
 
     async fn end_run(
@@ -189,8 +185,7 @@ impl Store {
     /// The traces of each row group of a file.
     async fn read_traces(&self, tenant: &Tenant, file: &DataFile) -> Result<FileIndex, StoreError> {
         let failed = |e| StoreError::of_parquet(&file.object, e);
-        let objects = Arc::clone(&self.location().objects);
-        let reader = ObjectFile::new(objects, file.object.clone(), file.bytes);
+        let reader = ObjectFile::new(&self.location().objects, file);
         let metadata = reader.metadata().await.map_err(failed)?;
         let mut index = RowsIndex::of_traces(tenant);
         for group in 0..metadata.metadata().num_row_groups() {

@@ -46,7 +46,7 @@ impl OpenFile {
         file: DataFile,
         footers: &Footers,
     ) -> Result<Self, StoreError> {
-        let reader = ObjectFile::new(Arc::clone(objects), file.object.clone(), file.bytes);
+        let reader = ObjectFile::new(objects, &file);
         let footer = match footers.get(&file.object) {
             Some(footer) => footer,
             None => {

@@ -6,7 +6,7 @@ mod filter;
 mod footers;
 mod full_span;
 mod lookup;
-pub(super) mod object;
+mod object;
 mod prune;
 mod rebuild;
 mod request;
@@ -235,12 +235,19 @@ impl Reader {
         Ok(futures::stream::iter(opened).buffered(OPENED_AHEAD).try_flatten().boxed())
     }
 
-    /// Whether a file may hold rows of some of these traces (in hexadecimal), by its bounds and filters.
+    /// Whether a file may hold rows of some of these traces (in hexadecimal): as `sieve` says, or where that does not know the
+    /// file, by its bounds and filters.
     pub(super) async fn may_hold_some(
         &self,
         file: &DataFile,
         ids: &HashSet<String>,
+        sieve: Option<&Sieve>,
     ) -> Result<bool, StoreError> {
+        if let Some(sieve) = sieve
+            && let Some(groups) = sieve.may_match(&file.in_log).await
+        {
+            return Ok(groups.contains(&true));
+        }
         let near: Vec<&String> = ids.iter().filter(|id| prune::may_hold_trace(file, id)).collect();
         if near.is_empty() {
             return Ok(false);
@@ -274,7 +281,11 @@ impl Reader {
     }
 
     /// What is needed to skip row groups by their attributes and traces; `None` where nothing asks for such.
-    async fn sieve(&self, tenant: &Tenant, hints: &[ScanHint]) -> Result<Option<Sieve>, StoreError> {
+    pub(super) async fn sieve(
+        &self,
+        tenant: &Tenant,
+        hints: &[ScanHint],
+    ) -> Result<Option<Sieve>, StoreError> {
         let traces = hints.iter().find_map(|hint| match hint {
             ScanHint::TraceIds(ids) if ids.len() <= TRACES_SOUGHT_MAX => Some(ids),
             _ => None,

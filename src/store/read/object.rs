@@ -13,6 +13,8 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
+use crate::store::table::DataFile;
+
 /// The footer of most files is in so much of their end, page index included …
 const FOOTER_BYTES_MIN: u64 = 64 << 10;
 /// … and that of larger ones in this share of them: a row group takes some 30 KiB of it …
@@ -26,7 +28,7 @@ const GAP_BYTES: u64 = 512 << 10;
 /// More is not read ahead.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
 
-/// A file of known length. Never changes.
+/// A file of the table. Never changes.
 #[derive(Clone)]
 pub(in crate::store) struct ObjectFile {
     objects: Arc<dyn ObjectStore>,
@@ -37,8 +39,9 @@ pub(in crate::store) struct ObjectFile {
 }
 
 impl ObjectFile {
-    pub(in crate::store) fn new(objects: Arc<dyn ObjectStore>, path: Path, bytes: u64) -> Self {
-        Self { objects, path, bytes, ahead: Arc::default() }
+    pub(in crate::store) fn new(objects: &Arc<dyn ObjectStore>, file: &DataFile) -> Self {
+        let (objects, path) = (Arc::clone(objects), file.object.clone());
+        Self { objects, path, bytes: file.bytes, ahead: Arc::default() }
     }
 
     /// Its footer, page index included where it has one.

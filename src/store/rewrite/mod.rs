@@ -9,15 +9,13 @@ mod split;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use object_store::TagSet;
 use tokio::runtime::Handle;
 
 use self::split::{Split, split};
-use super::backends::Backend;
 use super::compact::output::OutputPlan;
 use super::error::{ErrorKind, StoreError};
-use super::lifecycle::TAG_RETENTION;
-use super::read::Reader;
+use super::index::Sieve;
+use super::read::{Reader, ScanHint};
 use super::schema::TableKind;
 use super::table::{Append, Change, DataFile, PartitionKey, Replaced, Table, blocking};
 use super::write::Store;
@@ -77,8 +75,16 @@ impl Store {
     ) -> Result<Rewritten, StoreError> {
         let mut rewritten = Rewritten::default();
         let ids = Arc::new(traces.iter().map(ToString::to_string).collect());
-        let wish = Wish { reader, tenant, ids, fate, random };
+        let mut wish = Wish { reader, tenant, ids, fate, random, sieve: None };
         for kind in TableKind::ALL {
+            // The index is one of spans.
+            wish.sieve = match kind {
+                TableKind::Spans => {
+                    let ids = ScanHint::TraceIds(traces.iter().copied().collect());
+                    reader.sieve(tenant, &[ids]).await?
+                }
+                TableKind::Traces => None,
+            };
             let table = self.table(tenant, kind)?;
             let mut is_done = false;
             for _ in 0..ROUNDS_MAX {
@@ -105,7 +111,7 @@ impl Store {
         let files = self.live_files(table).await?;
         for file in files.iter() {
             let is_there = matches!(wish.fate, Fate::MovedTo(class) if *class == file.retention);
-            if is_there || !wish.reader.may_hold_some(file, &wish.ids).await? {
+            if is_there || !wish.reader.may_hold_some(file, &wish.ids, wish.sieve.as_ref()).await? {
                 continue;
             }
             match self.rewrite_file(wish, table, file).await? {
@@ -156,14 +162,6 @@ impl Store {
         let (of_task, of_file) = (Arc::clone(table), file.clone());
         blocking(move || commit(&of_task, &of_file, split)).await
     }
-
-    fn tags_of(&self, partition: &PartitionKey) -> TagSet {
-        let mut tags = TagSet::default();
-        if self.config().tag_objects && self.config().location.backend == Backend::S3 {
-            tags.push(TAG_RETENTION, &partition.retention);
-        }
-        tags
-    }
 }
 
 /// Which traces are to have which fate.
@@ -175,6 +173,8 @@ struct Wish<'a> {
     fate: &'a Fate,
     /// Names the new files.
     random: &'a dyn Random,
+    /// What the index knows of where the traces are.
+    sieve: Option<Sieve>,
 }
 
 enum FileOutcome {

@@ -1,7 +1,6 @@
 //! One file into the rows of some traces and the others.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{BooleanArray, RecordBatch};
@@ -12,7 +11,7 @@ use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use crate::store::compact::output::{Output, OutputFile, OutputPlan};
 use crate::store::compact::source::conform;
 use crate::store::error::{ErrorKind, StoreError};
-use crate::store::read::object::ObjectFile;
+use crate::store::read::ObjectFile;
 use crate::store::table::{DataFile, compacted_name};
 
 const ROWS_A_BATCH: usize = 4 * 1024;
@@ -40,8 +39,7 @@ pub(super) fn split(
         Parts { rest: Part::new(rest, attempt, 0), moved: moved.map(|plan| Part::new(plan, attempt, 1)) };
     let failed = |e| StoreError::of_parquet(&file.object, e);
     let table = rest.table;
-    let objects = Arc::clone(&table.objects);
-    let reader = ObjectFile::new(objects, file.object.clone(), file.bytes);
+    let reader = ObjectFile::new(&table.objects, file);
     let runtime = rest.runtime;
     let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader)).map_err(failed)?;
     let mut stream = builder.with_batch_size(ROWS_A_BATCH).build().map_err(failed)?;

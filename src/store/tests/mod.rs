@@ -11,14 +11,7 @@ use super::*;
 use crate::runtime::Tenant;
 
 async fn all_traces(reader: &Reader) -> Vec<TraceRow> {
-    let request = TracesRequest {
-        start_unix_nano: 0..u64::MAX,
-        service: None,
-        min_duration_nano: None,
-        with_errors: false,
-        trace_ids: None,
-    };
-    reader.traces_scan(&Tenant::default(), request).await.unwrap().try_concat().await.unwrap()
+    reader.traces_scan(&Tenant::default(), TracesRequest::all()).await.unwrap().try_concat().await.unwrap()
 }
 
 async fn count_spans(reader: &Reader, hints: Vec<ScanHint>) -> usize {

@@ -1,7 +1,5 @@
 //! The rows of one file against what the table's log says of them.
 
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
@@ -10,7 +8,7 @@ use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
 use super::Problem;
 use crate::store::error::{ErrorKind, StoreError};
-use crate::store::read::object::ObjectFile;
+use crate::store::read::ObjectFile;
 use crate::store::schema::TableKind;
 use crate::store::table::{DataFile, Table};
 
@@ -19,7 +17,7 @@ const ROWS_A_BATCH: usize = 1024;
 /// Reads all of a file; gives how many rows it has, and what is wrong with them.
 pub(super) async fn check_rows(table: &Table, file: &DataFile) -> Result<(u64, Option<Problem>), StoreError> {
     let failed = |e| StoreError::of_parquet(&file.object, e);
-    let reader = ObjectFile::new(Arc::clone(&table.objects), file.object.clone(), file.bytes);
+    let reader = ObjectFile::new(&table.objects, file);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
     let mut batches = builder.with_batch_size(ROWS_A_BATCH).build().map_err(failed)?;
     let mut check = Check { file, table: table.kind, last_trace_id: String::new(), rows: 0, problem: None };

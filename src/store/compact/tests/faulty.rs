@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_answers::Answer;
 use futures::stream::{BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -14,13 +13,6 @@ use object_store::{
 };
 
 use crate::runtime::{Random, SeededRandom};
-
-mod async_answers {
-    use std::future::Future;
-    use std::pin::Pin;
-
-    pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = super::Result<T>> + Send + 'a>>;
-}
 
 /// One client's view of objects that others share.
 pub(super) struct Faulty {
@@ -72,56 +64,27 @@ impl Faulty {
     }
 }
 
+#[tonic::async_trait]
 impl ObjectStore for Faulty {
-    fn put_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
-        payload: PutPayload,
-        opts: PutOptions,
-    ) -> Answer<'async_trait, PutResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            let answers = self.fate()?;
-            let put = self.inner.put_opts(location, payload, opts).await;
-            self.answer(answers, put)
-        })
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let answers = self.fate()?;
+        let put = self.inner.put_opts(location, payload, opts).await;
+        self.answer(answers, put)
     }
 
-    fn put_multipart_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
         opts: PutMultipartOptions,
-    ) -> Answer<'async_trait, Box<dyn MultipartUpload>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            self.fate()?;
-            self.inner.put_multipart_opts(location, opts).await
-        })
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.fate()?;
+        self.inner.put_multipart_opts(location, opts).await
     }
 
-    fn get_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
-        options: GetOptions,
-    ) -> Answer<'async_trait, GetResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            let answers = self.fate()?;
-            let got = self.inner.get_opts(location, options).await;
-            self.answer(answers, got)
-        })
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let answers = self.fate()?;
+        let got = self.inner.get_opts(location, options).await;
+        self.answer(answers, got)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -135,36 +98,13 @@ impl ObjectStore for Faulty {
         }
     }
 
-    fn list_with_delimiter<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        prefix: Option<&'life1 Path>,
-    ) -> Answer<'async_trait, ListResult>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            self.fate()?;
-            self.inner.list_with_delimiter(prefix).await
-        })
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.fate()?;
+        self.inner.list_with_delimiter(prefix).await
     }
 
-    fn copy_opts<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        from: &'life1 Path,
-        to: &'life2 Path,
-        options: CopyOptions,
-    ) -> Answer<'async_trait, ()>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(async move {
-            self.fate()?;
-            self.inner.copy_opts(from, to, options).await
-        })
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.fate()?;
+        self.inner.copy_opts(from, to, options).await
     }
 }

@@ -140,15 +140,14 @@ impl World {
     }
 
     pub(super) async fn trace_rows(&self) -> Vec<TraceRow> {
-        let request = TracesRequest {
-            start_unix_nano: 0..u64::MAX,
-            service: None,
-            min_duration_nano: None,
-            with_errors: false,
-            trace_ids: None,
-        };
         let reader = self.reader(Duration::ZERO);
-        reader.traces_scan(&Tenant::default(), request).await.unwrap().try_concat().await.unwrap()
+        reader
+            .traces_scan(&Tenant::default(), TracesRequest::all())
+            .await
+            .unwrap()
+            .try_concat()
+            .await
+            .unwrap()
     }
 
     /// No span more often than once, no span lost.
