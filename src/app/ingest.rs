@@ -31,7 +31,7 @@ impl Ingest for Pipeline {
             let reason = "too much waits for the store".into();
             return Err(Refusal::Overloaded { retry_after: RETRY_AFTER, reason });
         }
-        let ExportRequest { tenant, request_id, received_unix_nano, body } = request;
+        let ExportRequest { tenant, request_id, received_unix_nano, origin: _, body } = request;
         let enriched = self.enricher.apply(body).map_err(|e| Refusal::Malformed(e.to_string()))?;
         let accepted = Accepted {
             rejected_spans: enriched.rejected,

@@ -19,9 +19,12 @@ mod status;
 mod tests;
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 pub use admission::{Budget, Exhausted, Permit};
 pub use config::{ReceiveConfig, ReceiveConfigError};
@@ -29,6 +32,15 @@ pub use serve::{Protocol, Receiver};
 pub use stats::{Reason, ReceiveStats, Transport};
 
 use crate::runtime::{RequestId, Tenant};
+
+/// Where a request came from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The sender's address, or that of the proxy before it; `None` where there is none (a Unix socket, a test).
+    pub client: Option<SocketAddr>,
+    /// The request's headers; over gRPC they are its metadata. They may hold credentials: never to be logged.
+    pub headers: Arc<HeaderMap>,
+}
 
 /// One export request, admitted and decompressed.
 #[derive(Clone, Debug)]
@@ -39,6 +51,8 @@ pub struct ExportRequest {
     pub request_id: RequestId,
     /// When its head arrived, nanoseconds since the Unix epoch.
     pub received_unix_nano: u64,
+    /// Who sent it.
+    pub origin: Origin,
     /// A protobuf `ExportTraceServiceRequest`, decompressed, not validated. Empty when nothing was sent.
     pub body: Bytes,
 }

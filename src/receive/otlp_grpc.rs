@@ -1,6 +1,9 @@
 //! OTLP/gRPC. The framing is our own, so that a message stays one [`Bytes`] and every status is the one that OTLP
 //! names; gRPC libraries answer an oversize message with a status that makes senders repeat it for ever.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -18,7 +21,7 @@ use super::failure::Failure;
 use super::reply::Reply;
 use super::room::Room;
 use super::stats::Transport;
-use super::{Accepted, Ingest, status};
+use super::{Accepted, Ingest, Origin, status};
 
 const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -29,7 +32,11 @@ const SERVING: &[u8] = &[0x08, 0x01];
 const HEALTH_CHECK_BYTES_MAX: usize = 1024;
 
 /// Answers one call.
-pub(super) async fn answer<I, B>(room: &Room<I>, request: Request<B>) -> Response<Reply>
+pub(super) async fn answer<I, B>(
+    room: &Room<I>,
+    client: Option<SocketAddr>,
+    request: Request<B>,
+) -> Response<Reply>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
@@ -38,7 +45,7 @@ where
         return not_grpc();
     }
     let result = match request.uri().path() {
-        EXPORT => export(room, request).await,
+        EXPORT => export(room, client, request).await,
         HEALTH_CHECK => check_health(room, request).await,
         other => {
             let message = format!("unknown method {other:.200}");
@@ -51,7 +58,11 @@ where
     }
 }
 
-async fn export<I, B>(room: &Room<I>, request: Request<B>) -> Result<Vec<u8>, Failure>
+async fn export<I, B>(
+    room: &Room<I>,
+    client: Option<SocketAddr>,
+    request: Request<B>,
+) -> Result<Vec<u8>, Failure>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
@@ -63,7 +74,10 @@ where
         room.limits.read_message(&mut body, encoding).await
     };
     let result = match read.await {
-        Ok(inflated) => room.submit(inflated, arrived_unix_nano).await,
+        Ok(inflated) => {
+            let origin = Origin { client, headers: Arc::new(head.headers) };
+            room.submit(inflated, arrived_unix_nano, origin).await
+        }
         Err(failure) => Err(failure),
     };
     let accepted = room.counted(result)?;

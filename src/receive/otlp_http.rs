@@ -1,5 +1,8 @@
 //! OTLP/HTTP: `POST /v1/traces` with protobuf or JSON. Answers, errors included, come in the request's own type.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
@@ -13,7 +16,7 @@ use super::otlp_grpc::export_response;
 use super::reply::Reply;
 use super::room::Room;
 use super::stats::{Reason, Transport};
-use super::{Accepted, Ingest, json, status};
+use super::{Accepted, Ingest, Origin, json, status};
 
 const PATH: &str = "/v1/traces";
 /// More JSON than this would keep other requests waiting while it is converted.
@@ -54,22 +57,27 @@ impl MediaType {
 }
 
 /// Answers one request.
-pub(super) async fn answer<I, B>(room: &Room<I>, request: Request<B>) -> Response<Reply>
+pub(super) async fn answer<I, B>(
+    room: &Room<I>,
+    client: Option<SocketAddr>,
+    request: Request<B>,
+) -> Response<Reply>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
 {
     let (head, mut body) = request.into_parts();
-    let media_type = MediaType::of(&head.headers);
+    let origin = Origin { client, headers: Arc::new(head.headers) };
+    let media_type = MediaType::of(&origin.headers);
     let result = match route(&head.method, head.uri.path()).and(media_type.clone()) {
-        Ok(media_type) => export(room, media_type, &head.headers, &mut body).await,
+        Ok(media_type) => export(room, media_type, &origin, &mut body).await,
         Err(failure) => Err(failure),
     };
     let result = room.counted(result);
     if let Err(failure) = &result
         && head.version < Version::HTTP_2
         // Such a sender waits for our answer before it sends anything.
-        && !head.headers.contains_key(EXPECT)
+        && !origin.headers.contains_key(EXPECT)
         && !matches!(failure.reason(), Reason::TimedOut | Reason::Disconnected)
     {
         room.limits.discard(&mut body).await;
@@ -95,7 +103,7 @@ fn route(method: &Method, path: &str) -> Result<(), Failure> {
 async fn export<I, B>(
     room: &Room<I>,
     media_type: MediaType,
-    headers: &HeaderMap,
+    origin: &Origin,
     body: &mut B,
 ) -> Result<Accepted, Failure>
 where
@@ -103,11 +111,11 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let arrived_unix_nano = room.arrived(media_type.transport());
-    let encoding = Encoding::from_header(headers.get(CONTENT_ENCODING))?;
+    let encoding = Encoding::from_header(origin.headers.get(CONTENT_ENCODING))?;
     let inflated = room.limits.read(body, encoding).await?;
     match media_type {
-        MediaType::Protobuf => room.submit(inflated, arrived_unix_nano).await,
-        MediaType::Json => export_json(room, inflated, arrived_unix_nano).await,
+        MediaType::Protobuf => room.submit(inflated, arrived_unix_nano, origin.clone()).await,
+        MediaType::Json => export_json(room, inflated, arrived_unix_nano, origin.clone()).await,
     }
 }
 
@@ -115,6 +123,7 @@ async fn export_json<I: Ingest>(
     room: &Room<I>,
     mut inflated: Inflated,
     arrived_unix_nano: u64,
+    origin: Origin,
 ) -> Result<Accepted, Failure> {
     // The protobuf is never longer than the JSON; while it is written there are both.
     let json_bytes = inflated.permit.bytes();
@@ -125,7 +134,7 @@ async fn export_json<I: Ingest>(
         let converted = room.tasks.spawn_blocking(|| convert(inflated)).await;
         converted.unwrap_or_else(|_| Err(Failure::malformed("this JSON cannot be read")))?
     };
-    let mut accepted = room.submit(inflated, arrived_unix_nano).await?;
+    let mut accepted = room.submit(inflated, arrived_unix_nano, origin).await?;
     if snake_case_keys > 0 {
         room.stats.count_json_snake_case_keys(snake_case_keys);
         if accepted.message.is_empty() {

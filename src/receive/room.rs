@@ -11,7 +11,7 @@ use super::config::ReceiveConfig;
 use super::decompress::Inflated;
 use super::failure::Failure;
 use super::stats::{Reason, ReceiveStats, Transport};
-use super::{Accepted, ExportRequest, Ingest};
+use super::{Accepted, ExportRequest, Ingest, Origin};
 use crate::runtime::{Clock, RequestId, Tenant};
 
 /// Configuration, budget, counters, and the stage behind.
@@ -49,6 +49,7 @@ impl<I: Ingest> Room<I> {
         &self,
         inflated: Inflated,
         received_unix_nano: u64,
+        origin: Origin,
     ) -> Result<Accepted, Failure> {
         let Inflated { body, wire_bytes, permit } = inflated;
         self.stats.count_bytes(wire_bytes, body.len());
@@ -57,7 +58,8 @@ impl<I: Ingest> Room<I> {
         }
         let request_id = RequestId(self.next_request_id.fetch_add(1, Ordering::Relaxed));
         tracing::trace!(%request_id, bytes = body.len(), "received");
-        let request = ExportRequest { tenant: Tenant::default(), request_id, received_unix_nano, body };
+        let tenant = Tenant::default();
+        let request = ExportRequest { tenant, request_id, received_unix_nano, origin, body };
         let result = self.ingest.ingest(request).await;
         drop(permit);
         result.map_err(|refusal| {

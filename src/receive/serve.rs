@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,13 +86,13 @@ impl<I: Ingest> Receiver<I> {
     /// A caller with a deadline drops the future: connections still open are then cut.
     pub async fn serve(self, protocol: Protocol, listener: TcpListener, shutdown: CancellationToken) {
         let mut connections = JoinSet::new();
-        while let Some(stream) = self.accept(&listener, &mut connections, &shutdown).await {
+        while let Some((stream, client)) = self.accept(&listener, &mut connections, &shutdown).await {
             // Answers are small and awaited: they must not wait for more to send.
             let _ = stream.set_nodelay(true);
             let (room, shutdown) = (self.room.clone(), shutdown.clone());
             let connection = async move {
                 let _open = Open::new(room.stats.clone());
-                serve_connection(&room, protocol, stream, shutdown).await;
+                serve_connection(&room, protocol, stream, Some(client), shutdown).await;
             };
             connections.spawn_on(connection, &self.room.tasks);
         }
@@ -105,7 +106,7 @@ impl<I: Ingest> Receiver<I> {
         listener: &TcpListener,
         connections: &mut JoinSet<()>,
         shutdown: &CancellationToken,
-    ) -> Option<TcpStream> {
+    ) -> Option<(TcpStream, SocketAddr)> {
         loop {
             let full = connections.len() >= self.room.config.connections_max;
             tokio::select! {
@@ -113,7 +114,7 @@ impl<I: Ingest> Receiver<I> {
                 () = shutdown.cancelled() => return None,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept(), if !full => match accepted {
-                    Ok((stream, _)) => return Some(stream),
+                    Ok(accepted) => return Some(accepted),
                     Err(error) => rest_after(&error).await,
                 },
             }
@@ -150,6 +151,7 @@ async fn serve_connection<I, T>(
     room: &Arc<Room<I>>,
     protocol: Protocol,
     stream: T,
+    client: Option<SocketAddr>,
     shutdown: CancellationToken,
 ) where
     I: Ingest,
@@ -165,7 +167,7 @@ async fn serve_connection<I, T>(
     };
     let service = {
         let room = room.clone();
-        service_fn(move |request| answer(room.clone(), protocol, request))
+        service_fn(move |request| answer(room.clone(), protocol, client, request))
     };
     let stream = TokioIo::new(stream);
     let result = match http {
@@ -205,11 +207,12 @@ where
 async fn answer<I: Ingest>(
     room: Arc<Room<I>>,
     protocol: Protocol,
+    client: Option<SocketAddr>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     Ok(match protocol {
-        Protocol::Grpc => otlp_grpc::answer(&room, request).await,
-        Protocol::Http => otlp_http::answer(&room, request).await,
+        Protocol::Grpc => otlp_grpc::answer(&room, client, request).await,
+        Protocol::Http => otlp_http::answer(&room, client, request).await,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::task::noop_waker;
 use tracewell::app::checkpoint;
 use tracewell::app::events::{Attachment, Event};
-use tracewell::receive::{ExportRequest, Ingest};
+use tracewell::receive::{ExportRequest, Ingest, Origin};
 use tracewell::runtime::{Clock, SeededRandom};
 use tracewell::sample::parse_rules;
 use tracewell::store::{Compacted, CompactionConfig, Compactor, StoreError, Unpaced};
@@ -98,7 +98,8 @@ impl World {
         let (tenant, body) = (request.tenant.clone(), request.body.clone());
         note!(self.journal, "request {sent} is sent as {request_id}");
         let received_unix_nano = self.machine.clock.now_unix_nano();
-        let request = ExportRequest { tenant, request_id, received_unix_nano, body };
+        let origin = Origin::default();
+        let request = ExportRequest { tenant, request_id, received_unix_nano, origin, body };
         let pipeline = Arc::clone(&self.process().pipeline);
         let answer = Box::pin(async move { pipeline.ingest(request).await });
         self.waiting.push(Waiting { sent, answer });
