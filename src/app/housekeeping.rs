@@ -1,13 +1,12 @@
 //! What is done now and then: expiry by retention class, and the bucket's lifecycle rules as its backstop; and what the index
 //! of the tables lacks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::{Event, Events};
 use crate::runtime::{Clock, Shutdown};
-use crate::sample::Rulebook;
+use crate::sample::{RetentionClasses, Rulebook};
 use crate::store::{Reader, Store, StoreError};
 
 /// Also before the first expiry: a clock that is wrong when the machine starts is set right by then.
@@ -56,7 +55,7 @@ impl Housekeeping {
 
     /// Makes the bucket follow the rules in force. `set` is what it was last given: a class that is kept longer now must be
     /// so in the bucket too, or that deletes what the table still names.
-    async fn set_lifecycle(&self, set: &mut Option<BTreeMap<String, Duration>>) {
+    async fn set_lifecycle(&self, set: &mut Option<RetentionClasses>) {
         let classes = self.rulebook.current().retention().clone();
         if !self.lifecycle || set.as_ref() == Some(&classes) {
             return;

@@ -1,6 +1,6 @@
 //! Pins: somebody wants a trace kept, whatever the rules said.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use crate::api::{PinError, Pins};
 use crate::log::ReadError;
 use crate::query::{Decision, Engine, PinDocument, PinOutcome, TraceFacts, TraceSource, period_text};
 use crate::runtime::{Random, Tenant};
-use crate::sample::{LiveFilter, LiveState, PIN_RULE, Pinned, RETENTION_PINNED, Verdict};
+use crate::sample::{
+    LiveFilter, LiveState, PIN_RULE, Pinned, RETENTION_PINNED, RetentionClasses, RetentionTerms, Verdict,
+};
 use crate::store::{Fate, Reader, Store};
 use crate::wire::TraceId;
 
@@ -37,7 +39,7 @@ struct Wish<'a> {
     trace_id: TraceId,
     keep_for: Option<Duration>,
     /// The retention classes in force.
-    classes: BTreeMap<String, Duration>,
+    classes: RetentionClasses,
     verdict: Verdict,
 }
 
@@ -104,10 +106,13 @@ impl Pinning {
 
     /// A trace that is kept under a class: it is moved, unless that class is kept for as long as is wanted.
     async fn keep_longer(&self, wish: &Wish<'_>, rule: &str, class: &str) -> Result<PinDocument, PinError> {
-        let enough =
-            wish.keep_for.or_else(|| wish.classes.get(RETENTION_PINNED).copied()).unwrap_or(Duration::MAX);
+        let enough = wish
+            .keep_for
+            .or_else(|| wish.classes.get(RETENTION_PINNED).map(|terms| terms.age))
+            .unwrap_or(Duration::MAX);
         // A class without a period is kept for ever.
-        let is_enough = wish.classes.get(class).is_none_or(|period| *period >= enough);
+        let is_enough =
+            wish.classes.get(class).is_none_or(|terms| terms.bytes_max.is_none() && terms.age >= enough);
         if class == RETENTION_PINNED || is_enough {
             return wish.kept(rule, class);
         }
@@ -201,7 +206,11 @@ impl Pinning {
 impl Wish<'_> {
     /// Whether the class is kept for as long as is asked for.
     fn check(&self, class: &str) -> Result<(), PinError> {
-        let (Some(asked), Some(period)) = (self.keep_for, self.classes.get(class)) else { return Ok(()) };
+        let (Some(asked), Some(RetentionTerms { age: period, .. })) =
+            (self.keep_for, self.classes.get(class))
+        else {
+            return Ok(());
+        };
         if asked <= *period {
             return Ok(());
         }
@@ -218,7 +227,7 @@ impl Wish<'_> {
             outcome,
             rule: PIN_RULE.into(),
             retention: RETENTION_PINNED.into(),
-            retention_seconds: self.classes.get(RETENTION_PINNED).map(Duration::as_secs),
+            retention_seconds: self.classes.get(RETENTION_PINNED).map(|terms| terms.age.as_secs()),
             dropped_by: None,
             spans: None,
             complete: true,
@@ -230,7 +239,7 @@ impl Wish<'_> {
         Ok(PinDocument {
             rule: rule.into(),
             retention: class.into(),
-            retention_seconds: self.classes.get(class).map(Duration::as_secs),
+            retention_seconds: self.classes.get(class).map(|terms| terms.age.as_secs()),
             ..self.document(PinOutcome::Kept)
         })
     }

@@ -113,7 +113,7 @@ pub async fn run(args: &DoctorArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
 
 async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
     let rules = rules(config);
-    let ages = rules.as_ref().map(|rules| rules.retention().clone()).unwrap_or_default();
+    let classes = rules.as_ref().map(|rules| rules.retention().clone()).unwrap_or_default();
     checks.push(Check::of(
         "rules",
         rules.map(|rules| {
@@ -127,7 +127,7 @@ async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
         Err(error) => return checks.push(Check::new("store", State::Wrong, error.to_string())),
     };
     checks.push(Check::of("store", store(&location).await));
-    checks.extend(lifecycle(args, config, &location, &RetentionPolicy::new(ages)).await);
+    checks.extend(lifecycle(args, config, &location, &RetentionPolicy::new(classes)).await);
     checks.push(daemon(config).await);
 }
 

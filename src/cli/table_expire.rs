@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -12,6 +11,7 @@ use super::table_source::{TableSource, TableSourceArgs};
 use super::{Exit, rules_check};
 use crate::query::period_text;
 use crate::runtime::{Clock, SystemClock};
+use crate::sample::{RetentionClasses, RetentionTerms};
 use crate::store::{Expired, RetentionPolicy};
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Examples:
   tracewell table expire --rules rules.yaml --store s3://traces/prod
       Take it out of the tables, and delete what left them more than an hour ago
 
-The daemon does this every hour by itself, by the rules in force. The ages are those of `retention:` in the rules file.
+The daemon does this every hour by itself, by the rules in force. Ages and sizes are those of `retention:` in the rules file.
 
 Exit codes: 0 something was due, 1 nothing was, 2 wrong usage or unreachable.";
 
@@ -49,9 +49,9 @@ pub struct TableExpireArgs {
 /// Runs the command.
 pub async fn run(args: &TableExpireArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
     let rules = rules_check::load(&args.rules)?;
-    let ages = rules.retention().clone();
+    let classes = rules.retention().clone();
     let source = TableSource::open(&args.source).await?;
-    let policy = RetentionPolicy::new(ages.clone());
+    let policy = RetentionPolicy::new(classes.clone());
     let now = SystemClock::new().now_unix_nano();
     let mut all = Expired::default();
     for tenant in &source.tenants {
@@ -63,7 +63,7 @@ pub async fn run(args: &TableExpireArgs, canvas: &Canvas) -> anyhow::Result<Exit
     }
     let text = match args.json {
         true => format!("{}\n", serde_json::to_string_pretty(&document(&all, args.dry_run))?),
-        false => report(canvas, &all, &ages, args.dry_run),
+        false => report(canvas, &all, &classes, args.dry_run),
     };
     print(&text)?;
     Ok(if all.files + all.deleted > 0 { Exit::Done } else { Exit::Nothing })
@@ -82,9 +82,12 @@ fn document(expired: &Expired, dry_run: bool) -> serde_json::Value {
     })
 }
 
-fn report(canvas: &Canvas, expired: &Expired, ages: &BTreeMap<String, Duration>, dry_run: bool) -> String {
-    let classes: Vec<String> =
-        ages.iter().map(|(class, age)| format!("{} {}", text::clean(class), period_text(*age))).collect();
+fn report(canvas: &Canvas, expired: &Expired, classes: &RetentionClasses, dry_run: bool) -> String {
+    let kept = |(class, terms): (&String, &RetentionTerms)| {
+        let size = terms.bytes_max.map(|bytes| format!(" and at most {}", units::bytes(bytes)));
+        format!("{} {}{}", text::clean(class), period_text(terms.age), size.unwrap_or_default())
+    };
+    let classes: Vec<String> = classes.iter().map(kept).collect();
     let mut out = canvas.paint(DIM, &format!("kept: {}\n", classes.join(", ")));
     let spans: u64 = expired.spans.values().sum();
     let what = format!(
@@ -94,7 +97,7 @@ fn report(canvas: &Canvas, expired: &Expired, ages: &BTreeMap<String, Duration>,
         units::bytes(expired.bytes)
     );
     match (expired.files, dry_run) {
-        (0, _) => out.push_str("nothing is past its age\n"),
+        (0, _) => out.push_str("nothing is past its age or size\n"),
         (_, true) => out.push_str(&format!("would go: {what}\n")),
         (_, false) => out.push_str(&format!("expired: {what}\n")),
     }

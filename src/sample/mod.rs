@@ -25,8 +25,8 @@ pub use fingerprint::Fingerprint;
 pub use notes::{Matches, Notes, TraceNote};
 pub use probability::Threshold;
 pub use rules::{
-    Facts, PIN_RULE, RETENTION_DEFAULT, RETENTION_PINNED, RuleSet, RuleText, Rulebook, RulesError, UNMATCHED,
-    parse_rules,
+    Facts, PIN_RULE, RETENTION_DEFAULT, RETENTION_PINNED, RetentionClasses, RetentionTerms, RuleSet,
+    RuleText, Rulebook, RulesError, UNMATCHED, parse_rules,
 };
 pub use sampler::{BatchPolicy, Checkpoint, Sampler, SamplerConfig, SamplerStats, Tally, Waiting};
 pub use verdict::{

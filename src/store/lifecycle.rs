@@ -21,6 +21,7 @@ use twox_hash::XxHash3_64;
 use super::backends::{Backend, Location, s3_endpoint};
 use super::error::{ErrorKind, StoreError};
 use super::retention::RetentionPolicy;
+use crate::sample::RetentionTerms;
 
 /// The tag that says which retention class an object is of.
 pub const TAG_RETENTION: &str = "tracewell-retention";
@@ -228,10 +229,10 @@ fn uploads_rule(prefix: &str) -> Result<LifecycleRule, StoreError> {
 
 /// A rule for each class of a policy.
 fn class_rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRule>, StoreError> {
-    let rule = |(class, age): (&String, &Duration)| {
+    let rule = |(class, terms): (&String, &RetentionTerms)| {
         let tag = Tag::builder().key(TAG_RETENTION).value(class).build().map_err(internal)?;
         let both = LifecycleRuleAndOperator::builder().prefix(folder(prefix)).tags(tag).build();
-        let days = (*age + MARGIN).as_secs().div_ceil(SECONDS_PER_DAY);
+        let days = (terms.age + MARGIN).as_secs().div_ceil(SECONDS_PER_DAY);
         let days = i32::try_from(days).unwrap_or(i32::MAX);
         let rule = LifecycleRule::builder()
             .id(format!("{}{:08x}", id_prefix(prefix), XxHash3_64::oneshot(class.as_bytes()) as u32))
@@ -240,7 +241,7 @@ fn class_rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRu
             .expiration(LifecycleExpiration::builder().days(days).build());
         rule.build().map_err(internal)
     };
-    policy.ages.iter().map(rule).collect()
+    policy.classes.iter().map(rule).collect()
 }
 
 /// A client from the usual chain: environment, profiles, web identity, instance metadata.

@@ -3,6 +3,7 @@
 //! `STORE/<tenant>/spans` has one row a span, `STORE/<tenant>/traces` one row a trace (and batch: late spans add another).
 
 mod backends;
+mod checksum;
 mod compact;
 mod error;
 mod index;

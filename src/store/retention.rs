@@ -1,5 +1,5 @@
-//! Expiry: files whose spans are older than their retention class allows leave the table in a transaction; later, when no
-//! reader can still want them, they are deleted.
+//! Expiry: files whose spans are older than their retention class allows leave the table in a transaction, and the oldest
+//! of a class that has more bytes than it may; later, when no reader can still want them, they are deleted.
 //!
 //! What is due is computed from a time that is passed in, by pure functions, so that a clock that jumps can be seen
 //! through: nothing younger than the class's age *by the file's own spans and partition* goes.
@@ -17,14 +17,15 @@ use super::schema::TableKind;
 use super::table::{DataFile, Listing, Table, blocking, horizon_ms};
 use super::write::{Store, StoreConfig};
 use crate::runtime::Tenant;
+use crate::sample::{RetentionClasses, RetentionTerms};
 
 const NANOS_PER_DAY: u128 = 86_400_000_000_000;
 
-/// How long each class of spans is kept.
+/// How long, and how much of, each class of spans is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionPolicy {
-    /// Age by class. Files of a class that is not named stay for ever.
-    pub ages: BTreeMap<String, Duration>,
+    /// The classes' terms. Files of a class that is not named stay for ever.
+    pub classes: RetentionClasses,
     /// How long a file that has left the table stays on the store, for readers of the version before.
     pub grace: Duration,
     /// How old a file must be that the table never named (a crash between upload and commit) before it is swept.
@@ -37,9 +38,9 @@ impl RetentionPolicy {
     /// A day.
     pub const ORPHAN_AGE_DEFAULT: Duration = Duration::from_secs(86_400);
 
-    /// These ages, an hour's grace, a day for orphans.
-    pub fn new(ages: BTreeMap<String, Duration>) -> Self {
-        Self { ages, grace: Self::GRACE_DEFAULT, orphan_age: Self::ORPHAN_AGE_DEFAULT }
+    /// These classes, an hour's grace, a day for orphans.
+    pub fn new(classes: RetentionClasses) -> Self {
+        Self { classes, grace: Self::GRACE_DEFAULT, orphan_age: Self::ORPHAN_AGE_DEFAULT }
     }
 }
 
@@ -58,22 +59,45 @@ pub struct Expired {
     pub spans: BTreeMap<Tenant, u64>,
 }
 
-/// Of these files those whose newest span is older than their class's age.
-///
-/// A file's newest span is no later than the end of its day: spans with times that cannot be right are filed under the
-/// day of their receipt, and must not live for ever. The earlier of both bounds counts.
+/// A live file of a tenant, and its table.
+type Live<'a> = (TableKind, &'a DataFile);
+
+/// Of a tenant's files those that go: the newest span is older than the class's age, or younger files fill the class.
 pub(super) fn due<'a>(
-    files: &'a [DataFile],
-    ages: &BTreeMap<String, Duration>,
+    files: impl Iterator<Item = Live<'a>>,
+    classes: &RetentionClasses,
     now_unix_nano: u64,
-) -> Vec<&'a DataFile> {
-    let is_due = |file: &&DataFile| {
-        let Some(age) = ages.get(&*file.retention) else { return false };
-        newest_unix_nano(file) + age.as_nanos() < u128::from(now_unix_nano)
-    };
-    files.iter().filter(is_due).collect()
+) -> Vec<Live<'a>> {
+    let mut due = Vec::new();
+    let mut bounded: BTreeMap<&str, (u64, Vec<Live<'a>>)> = BTreeMap::new();
+    for (kind, file) in files {
+        let Some(RetentionTerms { age, bytes_max }) = classes.get(&*file.retention) else { continue };
+        if newest_unix_nano(file) + age.as_nanos() < u128::from(now_unix_nano) {
+            due.push((kind, file));
+        } else if let Some(bytes_max) = bytes_max {
+            bounded.entry(&file.retention).or_insert((*bytes_max, Vec::new())).1.push((kind, file));
+        }
+    }
+    due.extend(bounded.into_values().flat_map(|(bytes_max, files)| beyond(files, bytes_max)));
+    due
 }
 
+/// The oldest of these files, as many as must go for the others to be no more than `bytes_max`.
+fn beyond(mut files: Vec<Live<'_>>, bytes_max: u64) -> Vec<Live<'_>> {
+    let mut bytes: u64 = files.iter().map(|(_, file)| file.bytes).sum();
+    files.sort_by_key(|(_, file)| (newest_unix_nano(file), file.start_min_unix_nano, &file.in_log));
+    let going = files.iter().take_while(|(_, file)| {
+        let goes = bytes > bytes_max;
+        bytes = bytes.saturating_sub(file.bytes);
+        goes
+    });
+    let going = going.count();
+    files.truncate(going);
+    files
+}
+
+/// A file's newest span is no later than the end of its day: spans with times that cannot be right are filed under the
+/// day of their receipt, and must not live for ever. The earlier of both bounds counts.
 fn newest_unix_nano(file: &DataFile) -> u128 {
     let end_of_day = (i128::from(file.day) + 1) * NANOS_PER_DAY as i128;
     let end_of_day = u128::try_from(end_of_day).unwrap_or(0);
@@ -102,17 +126,17 @@ pub(super) fn deletable(
 }
 
 impl Store {
-    /// Expires every tenant's tables: [`Self::expire_tenant`] with these ages by class, and the configured grace. A tenant that
+    /// Expires every tenant's tables: [`Self::expire_tenant`] with these classes, and the configured grace. A tenant that
     /// fails does not keep the others from it; the first error is given at the end.
     ///
     /// # Errors
     /// As the store has them; what was done stays done, and doing it again is harmless.
     pub async fn expire(
         &self,
-        ages: &BTreeMap<String, Duration>,
+        classes: &RetentionClasses,
         now_unix_nano: u64,
     ) -> Result<Expired, StoreError> {
-        let policy = self.policy(ages);
+        let policy = self.policy(classes);
         let mut all = Expired::default();
         let mut failed = None;
         for tenant in self.tenants().await? {
@@ -124,20 +148,17 @@ impl Store {
         failed.map_or(Ok(all), Err)
     }
 
-    /// Makes the bucket's lifecycle rules those of these ages by class: [`apply_lifecycle`].
+    /// Makes the bucket's lifecycle rules those of these classes' ages: [`apply_lifecycle`].
     ///
     /// # Errors
     /// As the bucket has them; writing spans does not depend on it.
-    pub async fn set_lifecycle(
-        &self,
-        ages: &BTreeMap<String, Duration>,
-    ) -> Result<LifecycleOutcome, StoreError> {
-        apply_lifecycle(self.location(), &self.policy(ages)).await
+    pub async fn set_lifecycle(&self, classes: &RetentionClasses) -> Result<LifecycleOutcome, StoreError> {
+        apply_lifecycle(self.location(), &self.policy(classes)).await
     }
 
-    fn policy(&self, ages: &BTreeMap<String, Duration>) -> RetentionPolicy {
+    fn policy(&self, classes: &RetentionClasses) -> RetentionPolicy {
         let StoreConfig { grace, orphan_age, .. } = *self.config();
-        RetentionPolicy { ages: ages.clone(), grace, orphan_age }
+        RetentionPolicy { classes: classes.clone(), grace, orphan_age }
     }
 
     /// What [`Self::expire_tenant`] would take out of the tables at `now_unix_nano`; nothing changes.
@@ -151,9 +172,8 @@ impl Store {
         now_unix_nano: u64,
     ) -> Result<Expired, StoreError> {
         let mut planned = Expired::default();
-        for kind in TableKind::ALL {
-            let files = self.live_files(&self.table(tenant, kind)?).await?;
-            planned.count(tenant, kind, &due(&files, &policy.ages, now_unix_nano));
+        for (kind, file) in due(self.live(tenant).await?.files(), &policy.classes, now_unix_nano) {
+            planned.count(tenant, kind, file);
         }
         Ok(planned)
     }
@@ -170,19 +190,29 @@ impl Store {
         now_unix_nano: u64,
     ) -> Result<Expired, StoreError> {
         let mut expired = Expired::default();
+        let live = self.live(tenant).await?;
+        let due = due(live.files(), &policy.classes, now_unix_nano);
         for kind in TableKind::ALL {
             let table = self.table(tenant, kind)?;
-            let files = self.live_files(&table).await?;
-            let victims = due(&files, &policy.ages, now_unix_nano);
-            if !victims.is_empty() {
-                let paths: HashSet<String> = victims.iter().map(|f| f.in_log.clone()).collect();
+            let going: Vec<&DataFile> =
+                due.iter().filter(|(of, _)| *of == kind).map(|(_, file)| *file).collect();
+            if !going.is_empty() {
+                let paths: HashSet<String> = going.iter().map(|f| f.in_log.clone()).collect();
                 let of_task = Arc::clone(&table);
                 blocking(move || of_task.remove(&paths)).await?;
-                expired.count(tenant, kind, &victims);
+                going.iter().for_each(|file| expired.count(tenant, kind, file));
             }
             expired.deleted += self.vacuum(tenant, &table, policy, now_unix_nano).await?;
         }
         Ok(expired)
+    }
+
+    async fn live(&self, tenant: &Tenant) -> Result<LiveFiles, StoreError> {
+        let mut live = LiveFiles(Vec::new());
+        for kind in TableKind::ALL {
+            live.0.push((kind, self.live_files(&self.table(tenant, kind)?).await?));
+        }
+        Ok(live)
     }
 
     /// The tenants that have a folder in the store.
@@ -257,14 +287,22 @@ impl Expired {
         }
     }
 
-    fn count(&mut self, tenant: &Tenant, kind: TableKind, files: &[&DataFile]) {
-        let rows = files.iter().map(|f| f.rows).sum::<u64>();
-        if kind == TableKind::Spans && rows > 0 {
-            *self.spans.entry(tenant.clone()).or_default() += rows;
+    fn count(&mut self, tenant: &Tenant, kind: TableKind, file: &DataFile) {
+        if kind == TableKind::Spans && file.rows > 0 {
+            *self.spans.entry(tenant.clone()).or_default() += file.rows;
         }
-        self.files += files.len() as u64;
-        self.rows += rows;
-        self.bytes += files.iter().map(|f| f.bytes).sum::<u64>();
+        self.files += 1;
+        self.rows += file.rows;
+        self.bytes += file.bytes;
+    }
+}
+
+/// The live files of a tenant's tables.
+struct LiveFiles(Vec<(TableKind, Arc<Vec<DataFile>>)>);
+
+impl LiveFiles {
+    fn files(&self) -> impl Iterator<Item = Live<'_>> {
+        self.0.iter().flat_map(|(kind, files)| files.iter().map(|file| (*kind, file)))
     }
 }
 

@@ -8,8 +8,11 @@ use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
 use super::error::nearest;
 use super::place::{line_and_column, offset_in_file};
-use super::raw::{RawKeep, RawRate, RawRule, RawRules};
-use super::{RETENTION_DEFAULT, RETENTION_PINNED, Rule, RuleSet, RulesError, UNMATCHED, units};
+use super::raw::{RawKeep, RawRate, RawRule, RawRules, RawTerms};
+use super::{
+    RETENTION_DEFAULT, RETENTION_PINNED, RetentionClasses, RetentionTerms, Rule, RuleSet, RulesError,
+    UNMATCHED, units,
+};
 use crate::sample::actions::{Action, Keep, Rate};
 use crate::sample::compile::{Builder, Condition};
 use crate::traceql::{self, BinaryOp, FieldExpr, SpansetExpr, Stage};
@@ -114,7 +117,7 @@ impl Checker<'_> {
         })
     }
 
-    fn rule(&mut self, raw: &RawRule, known: &BTreeMap<String, Duration>) -> Result<Rule, RulesError> {
+    fn rule(&mut self, raw: &RawRule, known: &RetentionClasses) -> Result<Rule, RulesError> {
         let name = raw.name.value.as_str();
         check_name(name).map_err(|message| refuse(&raw.name, message))?;
         if name == UNMATCHED {
@@ -237,24 +240,29 @@ fn timer(written: Option<&Spanned<String>>, default: Duration) -> Result<Duratio
     }
 }
 
-fn retention(raw: &BTreeMap<String, Spanned<String>>) -> Result<BTreeMap<String, Duration>, RulesError> {
+fn retention(raw: &BTreeMap<String, Spanned<RawTerms>>) -> Result<RetentionClasses, RulesError> {
     let mut classes = BTreeMap::from([
-        (RETENTION_DEFAULT.to_owned(), RETENTION_DEFAULT_PERIOD),
-        (RETENTION_PINNED.to_owned(), RETENTION_PINNED_PERIOD),
+        (RETENTION_DEFAULT.to_owned(), RETENTION_DEFAULT_PERIOD.into()),
+        (RETENTION_PINNED.to_owned(), RETENTION_PINNED_PERIOD.into()),
     ]);
-    for (class, period) in raw {
-        check_name(class).map_err(|message| refuse(period, message))?;
-        let parsed = units::duration(&period.value).map_err(|message| refuse(period, message))?;
-        if parsed.is_zero() {
-            return Err(refuse(period, "a retention of nothing stores nothing; write a rule that drops"));
-        }
-        classes.insert(class.clone(), parsed);
+    for (class, written) in raw {
+        check_name(class).map_err(|message| refuse(written, message))?;
+        classes.insert(class.clone(), terms(&written.value).map_err(|message| refuse(written, message))?);
     }
     Ok(classes)
 }
 
+fn terms(written: &RawTerms) -> Result<RetentionTerms, String> {
+    let age = units::duration(&written.age)?;
+    let bytes_max = written.size.as_deref().map(units::bytes).transpose()?;
+    if age.is_zero() || bytes_max == Some(0) {
+        return Err("a retention of nothing stores nothing; write a rule that drops".into());
+    }
+    Ok(RetentionTerms { age, bytes_max })
+}
+
 /// The rule's retention class, which must be known.
-fn class(raw: &RawRule, known: &BTreeMap<String, Duration>) -> Result<Arc<str>, RulesError> {
+fn class(raw: &RawRule, known: &RetentionClasses) -> Result<Arc<str>, RulesError> {
     let Some(class) = &raw.retention else { return Ok(RETENTION_DEFAULT.into()) };
     if known.contains_key(&class.value) {
         return Ok(class.value.as_str().into());

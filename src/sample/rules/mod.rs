@@ -29,6 +29,24 @@ pub const PIN_RULE: &str = "pin";
 /// The rule that verdicts name where none matched: such a trace is kept, since nobody said to drop it.
 pub const UNMATCHED: &str = "unmatched";
 
+/// How long and how much is stored of a retention class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionTerms {
+    /// How long a trace is stored.
+    pub age: Duration,
+    /// How many bytes the class may have in the store of a tenant: over it the oldest go early.
+    pub bytes_max: Option<u64>,
+}
+
+impl From<Duration> for RetentionTerms {
+    fn from(age: Duration) -> Self {
+        Self { age, bytes_max: None }
+    }
+}
+
+/// Terms by retention class.
+pub type RetentionClasses = BTreeMap<String, RetentionTerms>;
+
 /// A checked and compiled set of rules.
 #[derive(Debug)]
 pub struct RuleSet {
@@ -39,7 +57,7 @@ pub struct RuleSet {
     after_root: Duration,
     rules: Vec<Rule>,
     unmatched: (Arc<str>, Arc<str>),
-    retention: BTreeMap<String, Duration>,
+    retention: RetentionClasses,
     program: Program,
 }
 
@@ -116,9 +134,9 @@ impl RuleSet {
         self.after_root
     }
 
-    /// How long kept traces are stored, by retention class; [`RETENTION_DEFAULT`] and
+    /// How long kept traces are stored, and how much of them, by retention class; [`RETENTION_DEFAULT`] and
     /// [`RETENTION_PINNED`] are always there.
-    pub fn retention(&self) -> &BTreeMap<String, Duration> {
+    pub fn retention(&self) -> &RetentionClasses {
         &self.retention
     }
 

@@ -14,7 +14,7 @@ pub(super) struct RawRules {
     pub decision: Option<RawDecision>,
     pub rules: Spanned<Vec<RawRule>>,
     #[serde(default)]
-    pub retention: BTreeMap<String, Spanned<String>>,
+    pub retention: BTreeMap<String, Spanned<RawTerms>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +47,44 @@ pub(super) struct RawRate {
     pub per_second: f64,
     #[serde(default)]
     pub by: Vec<String>,
+}
+
+/// `30d`, or `{ age: 30d, size: 100GiB }`.
+#[derive(Debug)]
+pub(super) struct RawTerms {
+    pub age: String,
+    pub size: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for RawTerms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TermsVisitor)
+    }
+}
+
+struct TermsVisitor;
+
+impl<'de> Visitor<'de> for TermsVisitor {
+    type Value = RawTerms;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as `30d`, or `{ age: 30d, size: 100GiB }`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawTerms, E> {
+        Ok(RawTerms { age: text.to_owned(), size: None })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawTerms, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            age: String,
+            size: Option<String>,
+        }
+        let Written { age, size } = Written::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawTerms { age, size })
+    }
 }
 
 impl<'de> Deserialize<'de> for RawKeep {

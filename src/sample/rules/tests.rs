@@ -15,8 +15,11 @@ fn the_built_in_rules_say_what_is_documented() {
     let names: Vec<&str> = rules.rule_names().collect();
     assert_eq!(names, ["errors", "slow", "pinned-routes", "everything-else"]);
     assert_eq!((rules.wait(), rules.after_root()), (Duration::from_secs(30), Duration::from_secs(2)));
-    let days: Vec<(&str, u64)> =
-        rules.retention().iter().map(|(class, period)| (class.as_str(), period.as_secs() / 86_400)).collect();
+    let days: Vec<(&str, u64)> = rules
+        .retention()
+        .iter()
+        .map(|(class, period)| (class.as_str(), period.age.as_secs() / 86_400))
+        .collect();
     assert_eq!(days, [("default", 3), ("errors", 30), ("pinned", 90), ("slow", 14)]);
 }
 
@@ -30,7 +33,7 @@ fn the_example_file_loads() {
 fn defaults_fill_in_what_is_not_written() {
     let rules = parse_rules("rules: [{ name: all, keep: 100% }]").unwrap();
     assert_eq!((rules.wait(), rules.after_root()), (Duration::from_secs(30), Duration::from_secs(2)));
-    assert_eq!(rules.retention()[RETENTION_DEFAULT], Duration::from_secs(3 * 86_400));
+    assert_eq!(rules.retention()[RETENTION_DEFAULT], Duration::from_secs(3 * 86_400).into());
     assert_eq!(rules.version(), 0);
 }
 
@@ -78,6 +81,9 @@ fn problems_come_with_line_column_and_help() {
         ),
         ("rules: [{ name: a, drop: true }]\nretention: { default: §soon }", "not a duration"),
         ("rules: [{ name: a, drop: true }]\nretention: { default: §0s }", "stores nothing"),
+        ("rules: [{ name: a, drop: true }]\nretention: { a: §{ age: 1d, size: 0B } }", "stores nothing"),
+        ("rules: [{ name: a, drop: true }]\nretention: { a: §{ age: 1d, size: 3 apples } }", "not a size"),
+        ("rules: [{ name: a, drop: true }]\nretention: { §a: 3 }", "a duration such as"),
         ("decision: { wait: §2h }\nrules: [{ name: a, drop: true }]", "at most 60 minutes"),
         ("decision: { wait: §30 }\nrules: [{ name: a, drop: true }]", "not a duration"),
         ("rules: §5\n", "sequence"),

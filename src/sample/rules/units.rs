@@ -1,4 +1,4 @@
-//! Durations and percentages as people write them.
+//! Durations, sizes and percentages as people write them.
 
 use std::time::Duration;
 
@@ -26,6 +26,35 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Some(_) => Err(format!("`{text}` is longer than {DAYS_MAX} days")),
         None => Err(format!(
             "`{text}` is not a duration such as `30s`, `500ms` or `3d` (units: ms, s, m, h, d, w)"
+        )),
+    }
+}
+
+/// Units of sizes, in bytes.
+const SIZES: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// A number and a unit: `500MB`, `1.5TiB`. `Err` says what is wrong.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let (number, unit) = text.split_at(digits);
+    let unit = SIZES.iter().find(|(name, _)| *name == unit.trim());
+    let bytes = unit.and_then(|(_, factor)| Some(number.parse::<f64>().ok()? * *factor as f64));
+    match bytes {
+        Some(bytes) if bytes < i64::MAX as f64 => Ok(bytes as u64),
+        Some(_) => Err(format!("`{text}` is more than any store has")),
+        None => Err(format!(
+            "`{text}` is not a size such as `500GiB` (units: B, KiB, MiB, GiB, TiB, KB, MB, GB, TB)"
         )),
     }
 }

@@ -16,6 +16,7 @@ use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 
 use crate::runtime::Tenant;
+use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, RowsIndex};
 use crate::store::schema::TableKind;
@@ -72,6 +73,8 @@ pub(in crate::store) struct OutputFile<'a> {
     indexes: Vec<usize>,
     /// Bytes not yet sent.
     pending: Vec<u8>,
+    /// Of all that was encoded.
+    sum: Summing,
     upload: Upload<'a>,
     sent: u64,
     rows: u64,
@@ -101,6 +104,7 @@ impl<'a> OutputFile<'a> {
             statistics,
             indexes,
             pending: Vec::new(),
+            sum: Summing::default(),
             upload: Upload { runtime: plan.runtime, begun: None },
             sent: 0,
             rows: 0,
@@ -159,6 +163,9 @@ impl<'a> OutputFile<'a> {
     /// Ends the file; then all of it is on the store. Blocks.
     pub(in crate::store) fn finish(mut self) -> Result<Output, StoreError> {
         self.end_group()?;
+        self.writer.sync().map_err(|e| internal("cannot end a Parquet file", e))?;
+        self.take_encoded();
+        self.writer.append_key_value_metadata(self.sum.sum().key_value());
         self.writer.finish().map_err(|e| internal("cannot end a Parquet file", e))?;
         self.take_encoded();
         if self.upload.begun.is_some() {
@@ -187,6 +194,7 @@ impl<'a> OutputFile<'a> {
     }
 
     fn take_encoded(&mut self) {
+        self.sum.add(self.writer.inner());
         self.pending.append(self.writer.inner_mut());
     }
 

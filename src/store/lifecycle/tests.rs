@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn policy(classes: &[(&str, u64)]) -> RetentionPolicy {
-    let age =
-        |(class, days): &(&str, u64)| ((*class).to_owned(), Duration::from_secs(days * SECONDS_PER_DAY));
+    let age = |(class, days): &(&str, u64)| {
+        ((*class).to_owned(), Duration::from_secs(days * SECONDS_PER_DAY).into())
+    };
     RetentionPolicy::new(classes.iter().map(age).collect::<BTreeMap<_, _>>())
 }
 

@@ -25,8 +25,8 @@ fn file(retention: &str, day: i64, start_max_unix_nano: u64) -> DataFile {
     }
 }
 
-fn ages() -> BTreeMap<String, Duration> {
-    let days = |n: u64| Duration::from_secs(n * 86_400);
+fn classes() -> RetentionClasses {
+    let days = |n: u64| Duration::from_secs(n * 86_400).into();
     [("default".to_owned(), days(3)), ("errors".to_owned(), days(30))].into()
 }
 
@@ -44,8 +44,8 @@ fn a_file_is_due_when_its_newest_span_is_older_than_its_class() {
         ("a wrong clock's, filed today", file("default", today, 0), false),
         ("without statistics or day", file("default", i64::MAX / 2, u64::MAX), false),
     ] {
-        let files = [file];
-        assert_eq!(!due(&files, &ages(), NOW).is_empty(), due_now, "{case}");
+        let files = [(TableKind::Spans, &file)];
+        assert_eq!(!due(files.into_iter(), &classes(), NOW).is_empty(), due_now, "{case}");
     }
 }
 
@@ -53,10 +53,36 @@ fn a_file_is_due_when_its_newest_span_is_older_than_its_class() {
 fn a_file_that_is_not_due_is_not_due_an_hour_earlier_either() {
     let today = (NOW / DAY) as i64;
     for minutes in 0..10_000 {
-        let files = [file("default", today - 3, NOW - minutes * 60_000_000_000)];
-        let (earlier, now) = (due(&files, &ages(), NOW - DAY / 24), due(&files, &ages(), NOW));
+        let file = file("default", today - 3, NOW - minutes * 60_000_000_000);
+        let due = |now| due([(TableKind::Spans, &file)].into_iter(), &classes(), now);
+        let (earlier, now) = (due(NOW - DAY / 24), due(NOW));
         assert!(earlier.len() <= now.len());
     }
+}
+
+#[test]
+fn a_class_that_is_too_large_loses_its_oldest_files_of_both_tables() {
+    let today = (NOW / DAY) as i64;
+    let at = |name: &str, hours: u64, bytes| DataFile {
+        in_log: name.into(),
+        bytes,
+        ..file("errors", today, NOW - hours * 3_600_000_000_000)
+    };
+    let files = [at("newest", 0, 40), at("oldest", 3, 30), at("middle", 2, 30), at("a trace's", 1, 10)];
+    let unbounded = file("default", today, NOW);
+    let due_at = |bytes_max| {
+        let mut classes = classes();
+        classes.get_mut("errors").unwrap().bytes_max = Some(bytes_max);
+        let live =
+            files.iter().zip([TableKind::Spans, TableKind::Spans, TableKind::Spans, TableKind::Traces]);
+        let live = live.map(|(file, kind)| (kind, file)).chain([(TableKind::Spans, &unbounded)]);
+        due(live, &classes, NOW).iter().map(|(_, file)| file.in_log.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(due_at(110), Vec::<String>::new());
+    assert_eq!(due_at(109), ["oldest"]);
+    assert_eq!(due_at(79), ["oldest", "middle"]);
+    assert_eq!(due_at(45), ["oldest", "middle", "a trace's"]);
+    assert_eq!(due_at(39), ["oldest", "middle", "a trace's", "newest"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +98,7 @@ async fn expiry_takes_what_is_due_and_vacuum_follows_after_the_grace() {
 
     let tenant = Tenant::default();
     assert_eq!(store.tenants().await.unwrap(), std::slice::from_ref(&tenant));
-    let policy = RetentionPolicy::new(ages());
+    let policy = RetentionPolicy::new(classes());
     let planned = store.expiry_plan(&tenant, &policy, NOW).await.unwrap();
     let expired = store.expire_tenant(&tenant, &policy, NOW).await.unwrap();
     assert_eq!((expired.files, expired.rows, expired.deleted), (2, 50, 0));
@@ -86,7 +112,7 @@ async fn expiry_takes_what_is_due_and_vacuum_follows_after_the_grace() {
     let machine = crate::runtime::SystemClock::new();
     let after_grace = crate::runtime::Clock::now_unix_nano(&machine) + 2 * 3_600_000_000_000;
     assert_eq!(data_files(&fixture), 6);
-    let nothing_due = RetentionPolicy { ages: BTreeMap::new(), ..policy };
+    let nothing_due = RetentionPolicy { classes: BTreeMap::new(), ..policy };
     assert_eq!(store.expire_tenant(&tenant, &nothing_due, after_grace).await.unwrap().deleted, 2);
     assert_eq!(data_files(&fixture), 4);
     assert_eq!((spans_of(5).await, spans_of(105).await, spans_of(205).await), (0, 4, 4));

@@ -89,8 +89,8 @@ async fn moved_traces_are_under_the_other_class_and_outlive_the_first() {
     assert_eq!(written.rewrite(&ids([3, 210]), pinned).await, Rewritten::default());
 
     let ages = [
-        ("default".to_owned(), Duration::from_secs(3 * 86_400)),
-        ("pinned".to_owned(), Duration::from_secs(90 * 86_400)),
+        ("default".to_owned(), Duration::from_secs(3 * 86_400).into()),
+        ("pinned".to_owned(), Duration::from_secs(90 * 86_400).into()),
     ];
     let policy = RetentionPolicy::new(ages.into());
     written.store.expire_tenant(&tenant(), &policy, NOW + 10 * DAY).await.unwrap();

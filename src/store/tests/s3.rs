@@ -96,7 +96,7 @@ async fn batches_from_two_writers_are_read_back_and_expire() {
     };
     assert_eq!(count().await, 400);
     assert_eq!(reader.by_id(&Tenant::default(), trace_id(1_012)).await.unwrap().len(), 4);
-    let ages = [("default".to_owned(), Duration::from_secs(2 * 86_400))].into();
+    let ages = [("default".to_owned(), Duration::from_secs(2 * 86_400).into())].into();
     let expired = store("a").expire(&ages, NOW + DAY / 2).await.unwrap();
     assert_eq!((expired.files, expired.rows), (12, 300));
     assert_eq!(count().await, 160);

@@ -42,6 +42,8 @@ pub enum Problem {
     },
     /// The log's bounds of this column exclude rows that are there: readers skip the file although they should not.
     Bounds(&'static str),
+    /// Its bytes are not those that were written: its checksum says so. It can be read nevertheless.
+    Checksum,
     /// Its rows are not in the order of their trace ids: readers may miss some.
     Unsorted,
 }
@@ -55,6 +57,7 @@ impl Problem {
             Self::Unreadable(_) => "unreadable",
             Self::Rows { .. } => "rows",
             Self::Bounds(_) => "bounds",
+            Self::Checksum => "checksum",
             Self::Unsorted => "unsorted",
         }
     }
@@ -68,6 +71,9 @@ impl fmt::Display for Problem {
             Self::Unreadable(why) => write!(f, "cannot be read: {why}"),
             Self::Rows { log, file } => write!(f, "has {file} rows, not {log} as the log says"),
             Self::Bounds(column) => write!(f, "has rows outside of the log's bounds of {column}"),
+            Self::Checksum => {
+                f.write_str("is damaged: its bytes are not those that were written, by their checksum")
+            }
             Self::Unsorted => f.write_str("is not sorted by trace id"),
         }
     }

@@ -4,9 +4,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use futures::StreamExt;
+use object_store::GetOptions;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 
 use super::Problem;
+use crate::store::checksum::{Checksum, Summing};
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::read::ObjectFile;
 use crate::store::schema::TableKind;
@@ -14,11 +16,13 @@ use crate::store::table::{DataFile, Table};
 
 const ROWS_A_BATCH: usize = 1024;
 
-/// Reads all of a file; gives how many rows it has, and what is wrong with them.
+/// Reads all of a file; gives how many rows it has, and what is wrong with it.
 pub(super) async fn check_rows(table: &Table, file: &DataFile) -> Result<(u64, Option<Problem>), StoreError> {
     let failed = |e| StoreError::of_parquet(&file.object, e);
     let reader = ObjectFile::new(&table.objects, file);
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
+    // Files of versions before have none.
+    let checksum = Checksum::of(builder.metadata());
     let mut batches = builder.with_batch_size(ROWS_A_BATCH).build().map_err(failed)?;
     let mut check = Check { file, table: table.kind, last_trace_id: String::new(), rows: 0, problem: None };
     while let Some(batch) = batches.next().await {
@@ -27,7 +31,23 @@ pub(super) async fn check_rows(table: &Table, file: &DataFile) -> Result<(u64, O
     if check.rows != file.rows {
         check.problem.get_or_insert(Problem::Rows { log: file.rows, file: check.rows });
     }
+    if let Some(checksum) = checksum
+        && !has_checksum(table, file, checksum).await?
+    {
+        check.problem.get_or_insert(Problem::Checksum);
+    }
     Ok((check.rows, check.problem))
+}
+
+async fn has_checksum(table: &Table, file: &DataFile, expected: Checksum) -> Result<bool, StoreError> {
+    let failed = |e| StoreError::of_objects(&format!("cannot read {}", file.object), e);
+    let range = GetOptions { range: Some((0..expected.bytes).into()), ..GetOptions::default() };
+    let mut read = table.objects.get_opts(&file.object, range).await.map_err(failed)?.into_stream();
+    let mut sum = Summing::default();
+    while let Some(bytes) = read.next().await {
+        sum.add(&bytes.map_err(failed)?);
+    }
+    Ok(sum.sum() == expected)
 }
 
 struct Check<'a> {

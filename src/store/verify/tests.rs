@@ -1,10 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::store::tests::fixtures::{Fixture, MapRecords, NOW, traces, verdict};
+use crate::runtime::SystemRandom;
+use crate::store::tests::fixtures::{DAY, Fixture, MapRecords, NOW, traces, verdict};
+use crate::store::{CompactionConfig, Compactor, Unpaced};
 
 struct Written {
     fixture: Fixture,
@@ -87,6 +90,39 @@ async fn damage_inside_of_a_file_and_a_foreign_one_are_found() {
 
     fs::write(path, vec![7; bytes.len()]).unwrap();
     assert_eq!(written.only_finding().await.problem.code(), "unreadable");
+}
+
+/// Flips bits in a file's row groups one after the other: each is found.
+async fn check_flips(written: &Written, path: &PathBuf) {
+    let bytes = fs::read(path).unwrap();
+    let footer = u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().unwrap()) as usize;
+    let mut codes = BTreeSet::new();
+    for at in (4..(bytes.len() - footer) / 2).step_by(97) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(path, &damaged).unwrap();
+        codes.insert(written.only_finding().await.problem.code());
+    }
+    fs::write(path, &bytes).unwrap();
+    assert!(codes.contains("checksum"), "{codes:?}");
+    assert_eq!(written.verified().await.findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flipped_is_found_wherever_it_is() {
+    let written = Written::new().await;
+    check_flips(&written, &written.files("traces")[0]).await;
+    let store = Arc::new(written.fixture.store("compactor"));
+    let compactor = Compactor::new(store, CompactionConfig::default(), Arc::new(SystemRandom));
+    for unit in compactor.plan(&Tenant::default(), NOW + 2 * DAY).await.unwrap() {
+        compactor.compact(&unit, Box::new(Unpaced)).await.unwrap().unwrap();
+    }
+    let table = written.store.table(&Tenant::default(), TableKind::Spans).unwrap();
+    let live = written.store.live_files(&table).await.unwrap();
+    let name = live[0].object.filename().unwrap();
+    let compacted = written.files("spans").into_iter().find(|file| file.ends_with(name)).unwrap();
+    assert_eq!(live.len(), 1);
+    check_flips(&written, &compacted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

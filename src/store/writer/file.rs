@@ -20,6 +20,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr};
 use super::NewFile;
 use super::gather::Gathered;
 use super::leaf::{Bounds, Finished, Press};
+use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, FilterBuilder};
 use crate::store::schema::{ColumnType, TableKind};
@@ -182,8 +183,12 @@ impl ParquetFile {
         append().map_err(|e| internal("cannot write to a Parquet file", e))
     }
 
-    fn finish(self, partition: PartitionKey, index: FileIndex) -> Result<NewFile, StoreError> {
+    fn finish(mut self, partition: PartitionKey, index: FileIndex) -> Result<NewFile, StoreError> {
         let statistics = delta_statistics(self.table, self.rows, &self.statistics)?;
+        self.writer.flush().map_err(|e| internal("cannot end a Parquet file", e))?;
+        let mut sum = Summing::default();
+        sum.add(self.writer.inner());
+        self.writer.append_key_value_metadata(sum.sum().key_value());
         let bytes = self.writer.into_inner().map_err(|e| internal("cannot end a Parquet file", e))?;
         Ok(NewFile { partition, bytes: bytes.into(), rows: self.rows, statistics, index })
     }

@@ -92,7 +92,7 @@ async fn statistics_and_partitions_stay_right_so_that_files_still_expire() {
     assert_eq!(file.committed_ms, before.iter().map(|f| f.committed_ms).max().unwrap());
     assert_eq!(file.rows, 50 * 2 + 70 * 3 - 30);
 
-    let policy = RetentionPolicy::new([("errors".to_owned(), Duration::from_secs(3 * 86_400))].into());
+    let policy = RetentionPolicy::new([("errors".to_owned(), Duration::from_secs(3 * 86_400).into())].into());
     let expire = async |now| world.store().expire_tenant(&Tenant::default(), &policy, now).await.unwrap();
     assert_eq!(expire(NOW + 2 * DAY).await.files, 0);
     assert_eq!(expire(NOW + 4 * DAY).await.files, 2);
@@ -159,7 +159,7 @@ async fn an_input_that_leaves_meanwhile_ends_the_unit() {
     let units = compactor.plan(&Tenant::default(), world.now()).await.unwrap();
     assert_eq!(units.len(), 2);
     // Expiry is first; the old objects are there still for the one, gone for the other.
-    let mut policy = RetentionPolicy::new([("errors".to_owned(), Duration::from_secs(1))].into());
+    let mut policy = RetentionPolicy::new([("errors".to_owned(), Duration::from_secs(1).into())].into());
     policy.grace = Duration::from_secs(1_000 * 86_400);
     let expire =
         async |policy| world.store().expire_tenant(&Tenant::default(), policy, NOW + DAY).await.unwrap();

@@ -68,7 +68,8 @@ async fn rows_come_in_the_order_that_the_writer_has() {
     world.settle().await;
     let merged = rows_of(&world, &world.files(TableKind::Spans).await[0]).await;
     let written = rows_of(&alone, &alone.files(TableKind::Spans).await[0]).await;
-    assert_eq!(merged, written);
+    // Each file has a checksum of its own among the schema's metadata.
+    assert_eq!(merged.columns(), written.columns());
 }
 
 #[tokio::test(flavor = "multi_thread")]

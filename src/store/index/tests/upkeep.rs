@@ -103,7 +103,7 @@ async fn runs_go_when_their_files_are_gone() {
     let store = written(&objects, 2).await;
     let records = MapRecords::of(&[traces(900, 5, NOW)]);
     store.write(&records.batch(9, &verdict("all", "errors")), &records).await.unwrap();
-    let ages: BTreeMap<_, _> = [("default".to_owned(), Duration::from_secs(3 * 86_400))].into();
+    let ages: BTreeMap<_, _> = [("default".to_owned(), Duration::from_secs(3 * 86_400).into())].into();
     let expire = async |days: u64| {
         // The objects are as old as this test, and the clock is not.
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
@@ -127,7 +127,7 @@ async fn many_runs_become_few_and_tell_the_same() {
     let store = written(&objects, 20).await;
     let records = MapRecords::of(&[traces(5_000, 50, NOW - 9 * DAY)]);
     store.write(&records.batch(21, &verdict("all", "short")), &records).await.unwrap();
-    let ages: BTreeMap<_, _> = [("short".to_owned(), Duration::from_secs(86_400))].into();
+    let ages: BTreeMap<_, _> = [("short".to_owned(), Duration::from_secs(86_400).into())].into();
     let tenant = Tenant::default();
     assert_eq!(store.expire(&ages, NOW).await.unwrap().files, 2);
     assert_eq!(objects.objects(".idx").await.len(), 21);
