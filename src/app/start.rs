@@ -95,6 +95,7 @@ pub(super) async fn start(
 
     let mut store_config = StoreConfig::new(location.clone(), app_id.clone());
     store_config.tag_objects = config.store.lifecycle;
+    store_config.storage_class.clone_from(&config.store.storage_class);
     let runs = LocalRuns { disk: disk.clone(), dir: config.data.join("index") };
     let index = Index::open(location.clone(), Some(runs), config.query.index);
     store_config.index = Some(index.clone());

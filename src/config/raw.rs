@@ -53,6 +53,7 @@ pub(super) struct RawStore {
     #[serde(deserialize_with = "section")]
     pub(super) flush: RawFlush,
     pub(super) lifecycle: Key<bool>,
+    pub(super) storage_class: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

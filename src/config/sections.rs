@@ -52,6 +52,8 @@ pub struct StoreSection {
     pub flush_age: Duration,
     /// Put lifecycle rules on the bucket as a backstop for expiry (S3 only).
     pub lifecycle: bool,
+    /// The storage class of data files, as the store calls it; `None` is the bucket's.
+    pub storage_class: Option<String>,
 }
 
 /// The log on local disk.

@@ -250,7 +250,17 @@ impl Loader<'_> {
             flush_bytes,
             flush_age: self.positive("store.flush.age", raw.flush.age, Period(FLUSH_AGE))?.0,
             lifecycle: or(raw.lifecycle, true),
+            storage_class: self.storage_class(raw.storage_class)?,
         })
+    }
+
+    fn storage_class(&self, class: Key<String>) -> Result<Option<String>, ConfigError> {
+        let Some(class) = class.filter(|class| !class.value.is_empty()) else { return Ok(None) };
+        if class.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+            return Ok(Some(class.value));
+        }
+        let message = format!("`{}` is no storage class such as STANDARD_IA", class.value);
+        Err(invalid(self.origin(&class), "store.storage_class", message))
     }
 
     fn receive(&self, raw: RawReceive, budget: u64) -> Result<ReceiveSection, ConfigError> {

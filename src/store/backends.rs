@@ -10,7 +10,10 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use object_store::{
+    Attribute, Attributes, ClientOptions, ObjectStore, PutMode, PutMultipartOptions, PutOptions, RetryConfig,
+    TagSet,
+};
 use url::Url;
 
 use super::error::{ErrorKind, StoreError};
@@ -39,6 +42,39 @@ pub struct Location {
     pub(super) url: Url,
     /// The folder's path in `objects`.
     pub(super) path: Path,
+}
+
+/// What a data file's object has beside its bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labels {
+    tags: TagSet,
+    attributes: Attributes,
+}
+
+impl Labels {
+    /// With a tag.
+    pub(super) fn tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.push(key, value);
+        self
+    }
+
+    /// In this storage class (S3, GCS) or access tier (Azure).
+    pub(super) fn storage_class(mut self, class: &str) -> Self {
+        self.attributes.insert(Attribute::StorageClass, class.to_owned().into());
+        self
+    }
+
+    /// For an upload in one request.
+    pub(super) fn put(&self) -> PutOptions {
+        let Self { tags, attributes } = self.clone();
+        PutOptions { mode: PutMode::Overwrite, tags, attributes, ..PutOptions::default() }
+    }
+
+    /// For an upload in parts.
+    pub(super) fn multipart(&self) -> PutMultipartOptions {
+        let Self { tags, attributes } = self.clone();
+        PutMultipartOptions { tags, attributes, ..PutMultipartOptions::default() }
+    }
 }
 
 /// Requests are tried again within this time; the writer tries again after it, for ever.

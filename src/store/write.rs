@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use object_store::{PutMode, PutOptions, TagSet};
 use parking_lot::Mutex;
 
-use super::backends::{Backend, Location};
+use super::backends::{Backend, Labels, Location};
 use super::compact::output::Output;
 use super::error::StoreError;
 use super::index::{FileIndex, Index, Indexed};
@@ -41,6 +40,9 @@ pub struct StoreConfig {
     pub index: Option<Index>,
     /// Tag objects with their retention class, which the bucket's lifecycle rules go by. Only done on S3.
     pub tag_objects: bool,
+    /// The storage class of data files as the store calls it (S3: `STANDARD_IA`, `INTELLIGENT_TIERING` …; GCS likewise; Azure: an
+    /// access tier). `None`: the bucket's. The table's log and index are read all the time, and stay in the bucket's.
+    pub storage_class: Option<String>,
 }
 
 impl StoreConfig {
@@ -55,6 +57,7 @@ impl StoreConfig {
             orphan_age: RetentionPolicy::ORPHAN_AGE_DEFAULT,
             index: None,
             tag_objects: true,
+            storage_class: None,
         }
     }
 }
@@ -299,21 +302,27 @@ impl Store {
         }
     }
 
-    /// The tags of a partition's objects, which the bucket's lifecycle rules go by.
-    pub(super) fn tags_of(&self, partition: &PartitionKey) -> TagSet {
-        let mut tags = TagSet::default();
-        if self.config.tag_objects && self.config.location.backend == Backend::S3 {
-            tags.push(TAG_RETENTION, &partition.retention);
+    /// What a partition's objects have: the tag that the bucket's lifecycle rules go by, and the storage class.
+    pub(super) fn labels_of(&self, partition: &PartitionKey) -> Labels {
+        let mut labels = Labels::default();
+        let backend = self.config.location.backend;
+        if self.config.tag_objects && backend == Backend::S3 {
+            labels = labels.tag(TAG_RETENTION, &partition.retention);
         }
-        tags
+        match &self.config.storage_class {
+            // Folders have none.
+            Some(class) if !matches!(backend, Backend::Local | Backend::Custom) => {
+                labels.storage_class(class)
+            }
+            _ => labels,
+        }
     }
 
     async fn upload(&self, table: &Table, file: &NewFile, name: String) -> Result<Append, StoreError> {
         let object = file.partition.object(&name);
         let path = object_store::path::Path::parse(format!("{}/{object}", table.path));
         let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
-        let tags = self.tags_of(&file.partition);
-        let options = PutOptions { mode: PutMode::Overwrite, tags, ..PutOptions::default() };
+        let options = self.labels_of(&file.partition).put();
         let put = table.objects.put_opts(&path, file.bytes.clone().into(), options).await;
         put.map_err(|e| StoreError::of_objects(&format!("cannot write {path}"), e))?;
         let partition = file.partition.clone();

@@ -22,7 +22,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::TagSet;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -30,6 +29,7 @@ use self::failure::Failure;
 use self::merge::{MergePlan, Merged, merge};
 use self::output::OutputPlan;
 use self::plan::{PlanRules, Unit, plan};
+use super::backends::Labels;
 use super::error::{ErrorKind, StoreError};
 use super::schema::TableKind;
 use super::table::{Change, DataFile, Replaced, Table, blocking};
@@ -281,14 +281,14 @@ impl Compactor {
         unit: Unit,
         pace: Box<dyn Pace>,
     ) -> Result<Option<(Compacted, u64)>, StoreError> {
-        let tags = self.store.tags_of(&unit.partition);
+        let labels = self.store.labels_of(&unit.partition);
         let begun = self.store.clock().now_unix_nano();
         let work = Work {
             table: Arc::clone(table),
             runtime: Handle::current(),
             config: self.config.clone(),
             random: Arc::clone(&self.random),
-            tags,
+            labels,
             tenant: tenant.clone(),
         };
         let (unit, merged) = match blocking(move || work.merge(unit, pace)).await? {
@@ -336,7 +336,7 @@ struct Work {
     runtime: Handle,
     config: CompactionConfig,
     random: Arc<dyn Random>,
-    tags: TagSet,
+    labels: Labels,
     tenant: Tenant,
 }
 
@@ -359,7 +359,7 @@ impl Work {
                 table: &self.table,
                 runtime: &self.runtime,
                 partition: &unit.partition,
-                tags: self.tags.clone(),
+                labels: self.labels.clone(),
             };
             match merge(&plan, &output, pace.as_mut()) {
                 Ok(merged) => {

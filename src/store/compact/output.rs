@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, StructArray};
 use delta_kernel_default_engine::stats::FileStatsAccumulator;
 use object_store::path::Path;
-use object_store::{MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, TagSet};
+use object_store::{MultipartUpload, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -16,6 +16,7 @@ use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 
 use crate::runtime::Tenant;
+use crate::store::backends::Labels;
 use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, RowsIndex};
@@ -50,8 +51,7 @@ pub(in crate::store) struct OutputPlan<'a> {
     pub(in crate::store) table: &'a Table,
     pub(in crate::store) runtime: &'a Handle,
     pub(in crate::store) partition: &'a PartitionKey,
-    /// Tags of the object.
-    pub(in crate::store) tags: TagSet,
+    pub(in crate::store) labels: Labels,
 }
 
 /// A finished file on the store, not yet in the table.
@@ -179,8 +179,7 @@ impl<'a> OutputFile<'a> {
             None => {
                 let payload = PutPayload::from(std::mem::take(&mut self.pending));
                 self.sent = payload.content_length() as u64;
-                let options = PutOptions { tags: self.plan.tags.clone(), ..PutOptions::default() };
-                let put = self.plan.table.objects.put_opts(&self.path, payload, options);
+                let put = self.plan.table.objects.put_opts(&self.path, payload, self.plan.labels.put());
                 self.plan.runtime.block_on(put).map_err(|e| self.cannot_write(e))?;
             }
         }
@@ -201,9 +200,8 @@ impl<'a> OutputFile<'a> {
     fn send_pending(&mut self) -> Result<(), StoreError> {
         let (objects, runtime) = (&self.plan.table.objects, self.plan.runtime);
         if self.upload.begun.is_none() {
-            let options =
-                PutMultipartOptions { tags: self.plan.tags.clone(), ..PutMultipartOptions::default() };
-            let begun = runtime.block_on(objects.put_multipart_opts(&self.path, options));
+            let begun =
+                runtime.block_on(objects.put_multipart_opts(&self.path, self.plan.labels.multipart()));
             self.upload.begun = Some(begun.map_err(|e| self.cannot_write(e))?);
         }
         let part = std::mem::take(&mut self.pending);

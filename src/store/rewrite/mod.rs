@@ -148,14 +148,15 @@ impl Store {
             Fate::Erased => None,
             Fate::MovedTo(class) => Some(of_class(class)?),
         };
-        let (rest_tags, moved_tags) = (self.tags_of(&rest), moved.as_ref().map(|moved| self.tags_of(moved)));
+        let (rest_labels, moved_labels) =
+            (self.labels_of(&rest), moved.as_ref().map(|moved| self.labels_of(moved)));
         let (of_task, of_file, ids) = (Arc::clone(table), file.clone(), Arc::clone(&wish.ids));
         let (whose, attempt) = (wish.tenant.clone(), wish.random.bits());
         let split = blocking(move || {
             let (runtime, table, tenant) = (Handle::current(), of_task.as_ref(), &whose);
-            let plan = |partition, tags| OutputPlan { tenant, table, runtime: &runtime, partition, tags };
-            let moved = moved.as_ref().zip(moved_tags).map(|(partition, tags)| plan(partition, tags));
-            split(&of_file, &ids, &plan(&rest, rest_tags), moved.as_ref(), attempt)
+            let plan = |partition, labels| OutputPlan { tenant, table, runtime: &runtime, partition, labels };
+            let moved = moved.as_ref().zip(moved_labels).map(|(partition, labels)| plan(partition, labels));
+            split(&of_file, &ids, &plan(&rest, rest_labels), moved.as_ref(), attempt)
         });
         let Some(split) = split.await? else { return Ok(FileOutcome::Untouched) };
         self.index_outputs(wish.tenant, &split.outputs).await;

@@ -1,5 +1,6 @@
 """A MinIO server with one bucket, on ports and in a folder of its own."""
 
+import base64
 import os
 import subprocess
 import tempfile
@@ -38,6 +39,7 @@ class Minio:
             "MINIO_ROOT_PASSWORD": self.env["AWS_SECRET_ACCESS_KEY"],
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
+            "MINIO_KMS_SECRET_KEY": f"tracewell-key:{base64.b64encode(bytes(range(32))).decode()}",
         }
         self.log = open(f"{self.folder.name}/log", "wb")
         command = [self.server, "server", f"{self.folder.name}/data", "--address", self.address, "--quiet"]
@@ -74,6 +76,14 @@ class Minio:
         if done.returncode != 0:
             raise RuntimeError(f"bucket {what}: {done.stderr}")
         return done.stdout
+
+    def keep_versions(self):
+        """The bucket keeps what is overwritten and deleted, from now on."""
+        self._bucket("version")
+
+    def encryption_problems(self) -> list[str]:
+        """Data files under `encrypted/` that are not encrypted with the server's key, or not in the storage class."""
+        return self._bucket("encrypted").splitlines()
 
     def lifecycle_problems(self) -> list[str]:
         """What is wrong with the bucket's lifecycle rules, and with the tags that they go by."""

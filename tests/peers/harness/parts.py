@@ -30,6 +30,7 @@ CONFIG_FASTER = """store: { flush: { age: 5m } }
 receive: { header_timeout: 1h, body_timeout: 1h }
 shutdown: { deadline: 30m }
 """
+OTHER_CLASS = "store: { flush: { age: 1s }, storage_class: REDUCED_REDUNDANCY }\n"
 RULES_FASTER = """version: 1
 decision: { wait: 3m, after_root: 50s }
 rules:
@@ -76,7 +77,7 @@ def spark():
 
 
 def minio():
-    """MinIO as the object store: round trip, the same counts, lifecycle rules on the bucket."""
+    """MinIO as the object store: round trip, the same counts, lifecycle rules, encryption, storage class, versions."""
     interpreter, server = tools.python(), tools.minio()
     with object_store.Minio(server, interpreter) as minio:
         with Daemon(store=f"{minio.url}/all", env=minio.env) as daemon:
@@ -86,6 +87,11 @@ def minio():
         with Daemon(store=f"{minio.url}/quarter", env=minio.env, rules=RULES_QUARTER, debug=False) as daemon:
             yield "minio: duckdb and deltalake while the daemon writes", read_tables(interpreter, daemon, minio.env)
             yield "minio: the daemon ends in order", daemon.stop()
+        minio.keep_versions()
+        sealed = {**minio.env, "AWS_SERVER_SIDE_ENCRYPTION": "aws:kms", "AWS_SSE_KMS_KEY_ID": "tracewell-key"}
+        with Daemon(store=f"{minio.url}/encrypted", env=sealed, config=OTHER_CLASS) as daemon:
+            yield "minio: encrypted, a bucket with versions", send_and_compare(daemon, command, "grpc")
+            yield "minio: key and storage class of each data file", minio.encryption_problems()
 
 
 PARTS = {part.__name__: part for part in (python, node, go, duckdb, spark, minio)}
