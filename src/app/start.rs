@@ -36,6 +36,7 @@ use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
 use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
+use crate::store::schema::AddedColumn;
 use crate::store::{
     CompactionConfig, Compactor, Index, LocalRuns, Location, Reader, ReaderConfig, Store, StoreConfig,
 };
@@ -96,6 +97,8 @@ pub(super) async fn start(
     let mut store_config = StoreConfig::new(location.clone(), app_id.clone());
     store_config.tag_objects = config.store.lifecycle;
     store_config.storage_class.clone_from(&config.store.storage_class);
+    let columns = config.store.columns.iter().map(|(attribute, kind)| AddedColumn::new(attribute, kind));
+    store_config.columns = columns.collect::<Result<_, _>>()?;
     let runs = LocalRuns { disk: disk.clone(), dir: config.data.join("index") };
     let index = Index::open(location.clone(), Some(runs), config.query.index);
     store_config.index = Some(index.clone());

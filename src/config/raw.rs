@@ -1,5 +1,7 @@
 //! The configuration file as it is written: every key optional, every value with its place.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::Spanned;
 
@@ -54,6 +56,7 @@ pub(super) struct RawStore {
     pub(super) flush: RawFlush,
     pub(super) lifecycle: Key<bool>,
     pub(super) storage_class: Key<String>,
+    pub(super) columns: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

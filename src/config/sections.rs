@@ -54,6 +54,9 @@ pub struct StoreSection {
     pub lifecycle: bool,
     /// The storage class of data files, as the store calls it; `None` is the bucket's.
     pub storage_class: Option<String>,
+    /// Columns of `spans` for attributes (`span.KEY`, `resource.KEY`) beside those that every table has, and their types (`text`,
+    /// `long`).
+    pub columns: Vec<(String, String)>,
 }
 
 /// The log on local disk.

@@ -251,6 +251,7 @@ impl Loader<'_> {
             flush_age: self.positive("store.flush.age", raw.flush.age, Period(FLUSH_AGE))?.0,
             lifecycle: or(raw.lifecycle, true),
             storage_class: self.storage_class(raw.storage_class)?,
+            columns: raw.columns.into_iter().map(|(attribute, kind)| (attribute, kind.value)).collect(),
         })
     }
 

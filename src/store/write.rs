@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::index::{FileIndex, Index, Indexed};
 use super::lifecycle::TAG_RETENTION;
 use super::retention::RetentionPolicy;
-use super::schema::TableKind;
+use super::schema::{AddedColumn, Layout, TableKind};
 use super::table::{Append, Appended, Engine, PartitionKey, Table, blocking, engine, file_name, in_log};
 use super::writer::{NewFile, NewFiles, Records, Tally, encode};
 use crate::runtime::{Clock, Tenant};
@@ -43,6 +43,8 @@ pub struct StoreConfig {
     /// The storage class of data files as the store calls it (S3: `STANDARD_IA`, `INTELLIGENT_TIERING` …; GCS likewise; Azure: an
     /// access tier). `None`: the bucket's. The table's log and index are read all the time, and stay in the bucket's.
     pub storage_class: Option<String>,
+    /// Columns that `spans` shall have beside the standard ones: added to tables that lack them.
+    pub columns: Vec<AddedColumn>,
 }
 
 impl StoreConfig {
@@ -58,6 +60,7 @@ impl StoreConfig {
             index: None,
             tag_objects: true,
             storage_class: None,
+            columns: Vec::new(),
         }
     }
 }
@@ -203,10 +206,11 @@ impl Store {
                 false => missing.push(table),
             }
         }
+        let layout = self.layout(tenant).await?;
         let (traces, records) = (traces.to_vec(), records.clone());
         // What is in the tables already is encoded again only to be counted: that is after a crash, and must give the same.
         let NewFiles { spans, traces, mut tally, unreadable } =
-            blocking(move || encode(&traces, &records)).await?;
+            blocking(move || encode(&traces, &records, layout)).await?;
         match missing.is_empty() {
             true => tally.was_stored(),
             false => {
@@ -229,6 +233,17 @@ impl Store {
             self.commit(tenant, &table, batch, files).await?;
         }
         Ok(())
+    }
+
+    /// The columns of a tenant's spans, which are those of its table, and those that are configured.
+    async fn layout(&self, tenant: &Tenant) -> Result<&'static Layout, StoreError> {
+        let table = self.table(tenant, TableKind::Spans)?;
+        let wanted = self.config.columns.clone();
+        blocking(move || match wanted.is_empty() {
+            true => table.layout(),
+            false => table.ensure_columns(&wanted),
+        })
+        .await
     }
 
     /// Whether a batch is in a table; makes the table if it is not there.

@@ -141,10 +141,10 @@ impl<'a> Merge<'a> {
 
     fn open_next(&mut self) -> Result<(), Failure> {
         let Some(input) = self.waiting.pop_front() else { return Ok(()) };
-        let OutputPlan { table, runtime, .. } = *self.output;
+        let OutputPlan { table, layout, runtime, .. } = *self.output;
         let sort_within = self.plan.unsorted.contains(&input).then_some(self.plan.bytes_max);
         let file = &self.plan.unit.inputs[input];
-        let opened = Source::open(&Opening { table, runtime, file, input, sort_within })?;
+        let opened = Source::open(&Opening { table, layout, runtime, file, input, sort_within })?;
         self.open.extend(opened);
         let bytes: u64 = self.open.iter().map(|source| source.bytes).sum();
         let is_crowded =

@@ -344,6 +344,7 @@ impl Work {
     /// Merges a unit, or as much of it as there is memory for; gives what was merged. `None`: stopped. Blocks.
     fn merge(&self, mut unit: Unit, mut pace: Box<dyn Pace>) -> Result<Option<(Unit, Merged)>, StoreError> {
         let mut unsorted = HashSet::new();
+        let layout = self.table.layout()?;
         loop {
             let attempt = self.random.bits();
             let plan = MergePlan {
@@ -359,6 +360,7 @@ impl Work {
                 table: &self.table,
                 runtime: &self.runtime,
                 partition: &unit.partition,
+                layout,
                 labels: self.labels.clone(),
             };
             match merge(&plan, &output, pace.as_mut()) {

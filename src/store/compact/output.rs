@@ -20,7 +20,7 @@ use crate::store::backends::Labels;
 use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, RowsIndex};
-use crate::store::schema::TableKind;
+use crate::store::schema::{Layout, TableKind};
 use crate::store::table::{Append, PartitionKey, Table};
 use crate::store::writer::file::{
     BLOOM_FALSE_POSITIVES, CREATED_BY, ROW_GROUP_ROWS_MAX, STRIPE_ROWS_MAX, statistics_of,
@@ -51,6 +51,7 @@ pub(in crate::store) struct OutputPlan<'a> {
     pub(in crate::store) table: &'a Table,
     pub(in crate::store) runtime: &'a Handle,
     pub(in crate::store) partition: &'a PartitionKey,
+    pub(in crate::store) layout: &'static Layout,
     pub(in crate::store) labels: Labels,
 }
 
@@ -91,10 +92,11 @@ impl<'a> OutputFile<'a> {
         let path = Path::parse(format!("{}/{object}", plan.table.path));
         let path = path.map_err(|e| StoreError::of_objects("not a path", e.into()))?;
         let (_, statistics) = statistics_of(kind, kind.statistics())?;
-        let indexes = kind.statistics().iter().filter_map(|c| kind.arrow().index_of(c).ok()).collect();
+        let schema = plan.layout.arrow(kind);
+        let indexes = kind.statistics().iter().filter_map(|c| schema.index_of(c).ok()).collect();
         let properties = properties(kind).map_err(|e| internal("cannot begin a Parquet file", e))?;
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(kind.arrow()), options);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options);
         let writer = writer.map_err(|e| internal("cannot begin a Parquet file", e))?;
         Ok(Self {
             plan,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array};
-use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use tokio::runtime::Handle;
@@ -14,7 +13,8 @@ use tokio::runtime::Handle;
 use super::failure::Failure;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::read::ObjectFile;
-use crate::store::schema::TableKind;
+use crate::store::read::typed_column;
+use crate::store::schema::{Layout, TableKind};
 use crate::store::table::{DataFile, Table};
 use crate::store::writer::text::{KINDS, value_of_word};
 
@@ -87,6 +87,7 @@ pub(super) struct Source {
     pub(super) input: usize,
     feed: Feed,
     table: TableKind,
+    layout: &'static Layout,
     name: String,
     pub(super) rows: Rows,
     pub(super) row: usize,
@@ -99,6 +100,8 @@ pub(super) struct Source {
 /// What to open.
 pub(super) struct Opening<'a> {
     pub(super) table: &'a Table,
+    /// The columns that rows shall have.
+    pub(super) layout: &'static Layout,
     pub(super) runtime: &'a Handle,
     pub(super) file: &'a DataFile,
     pub(super) input: usize,
@@ -109,7 +112,7 @@ pub(super) struct Opening<'a> {
 impl Source {
     /// Opens a file at its first row; `None` if it has none. Blocks.
     pub(super) fn open(opening: &Opening<'_>) -> Result<Option<Self>, Failure> {
-        let Opening { table, runtime, file, input, sort_within } = opening;
+        let Opening { table, layout, runtime, file, input, sort_within } = opening;
         let failed = |e| StoreError::of_parquet(&file.object, e);
         let reader = ObjectFile::new(&table.objects, file);
         let builder = runtime.block_on(ParquetRecordBatchStreamBuilder::new(reader)).map_err(failed)?;
@@ -128,14 +131,15 @@ impl Source {
                 let message = format!("{} is not sorted, and too large to be sorted here", file.object);
                 return Err(StoreError::new(ErrorKind::Table, message).into());
             }
-            feed = Feed::Sorted(sorted(feed, table.kind, file, runtime)?);
+            feed = Feed::Sorted(sorted(feed, (table.kind, layout), file, runtime)?);
         }
         let name = file.object.to_string();
-        let first = next_rows(&mut feed, table.kind, &name, runtime)?;
+        let first = next_rows(&mut feed, (table.kind, layout), &name, runtime)?;
         Ok(first.map(|rows| Self {
             input: *input,
             feed,
             table: table.kind,
+            layout,
             name,
             rows,
             row: 0,
@@ -159,7 +163,8 @@ impl Source {
             self.row += 1;
             self.rows.compare(before, &self.rows, self.row)
         } else {
-            let Some(next) = next_rows(&mut self.feed, self.table, &self.name, runtime)? else {
+            let Some(next) = next_rows(&mut self.feed, (self.table, self.layout), &self.name, runtime)?
+            else {
                 return Ok(false);
             };
             let order = self.rows.compare(before, &next, 0);
@@ -172,7 +177,7 @@ impl Source {
 
 fn next_rows(
     feed: &mut Feed,
-    table: TableKind,
+    (table, layout): (TableKind, &'static Layout),
     name: &str,
     runtime: &Handle,
 ) -> Result<Option<Rows>, StoreError> {
@@ -180,7 +185,7 @@ fn next_rows(
         let batch = match feed {
             Feed::Sorted(batches) => batches.pop(),
             Feed::File(stream) => match runtime.block_on(stream.next()) {
-                Some(Ok(batch)) => Some(conform(&batch, table.arrow(), name)?),
+                Some(Ok(batch)) => Some(conform(&batch, table, layout, name)?),
                 Some(Err(error)) => return Err(StoreError::of_parquet(&name.into(), error)),
                 None => None,
             },
@@ -196,13 +201,13 @@ fn next_rows(
 /// All rows of a file that is not sorted, sorted, in batches, the first ones last.
 fn sorted(
     mut feed: Feed,
-    table: TableKind,
+    shape: (TableKind, &'static Layout),
     file: &DataFile,
     runtime: &Handle,
 ) -> Result<Vec<RecordBatch>, StoreError> {
     let name = file.object.to_string();
     let mut all = Vec::new();
-    while let Some(rows) = next_rows(&mut feed, table, &name, runtime)? {
+    while let Some(rows) = next_rows(&mut feed, shape, &name, runtime)? {
         all.push(rows);
     }
     let mut order: Vec<(usize, usize)> = Vec::new();
@@ -216,12 +221,19 @@ fn sorted(
     sorted.collect::<Result<_, _>>().map_err(|e| foreign(&name, &e.to_string()))
 }
 
-/// The rows in the table's schema: columns that an older or foreign file lacks are null.
+/// The rows in the table's schema: columns for attributes that an older file lacks are filled from the maps, others that it
+/// lacks are null.
 pub(in crate::store) fn conform(
     batch: &RecordBatch,
-    schema: &SchemaRef,
+    table: TableKind,
+    layout: &Layout,
     name: &str,
 ) -> Result<RecordBatch, StoreError> {
+    let schema = layout.arrow(table);
+    let typed = |column: &str| match table {
+        TableKind::Spans => layout.well_known().iter().find(|known| known.column == column),
+        TableKind::Traces => None,
+    };
     let known = |column: &str| schema.column_with_name(column).is_some();
     if let Some(other) = batch.schema_ref().fields().iter().find(|f| !known(f.name())) {
         // It would be lost.
@@ -237,6 +249,7 @@ pub(in crate::store) fn conform(
                 let (of, not) = (column.data_type(), field.data_type());
                 Err(foreign(name, &format!("its column {} is {of} and not {not}", field.name())))
             }
+            None if let Some(known) = typed(field.name()) => Ok(typed_column(batch, known)),
             None if field.is_nullable() => Ok(new_null_array(field.data_type(), batch.num_rows())),
             None => Err(foreign(name, &format!("it lacks the column {}", field.name()))),
         }

@@ -1,8 +1,12 @@
 //! Typed access to the columns of a record batch.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, MapArray, RecordBatch, StringArray};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int64Array, MapArray, RecordBatch, StringArray};
 use parquet::schema::types::SchemaDescriptor;
+
+use crate::store::schema::{AttributeType, ColumnType, WellKnown, WellKnownScope};
 
 /// Whether a file has a column of this name.
 pub(super) fn has_column(schema: &SchemaDescriptor, name: &str) -> bool {
@@ -42,4 +46,29 @@ pub(super) fn find_entry(map: &MapArray, row: usize, key: &str) -> Option<usize>
 pub(super) fn find_value<'a>(map: &'a MapArray, row: usize, key: &str) -> Option<&'a str> {
     let at = entries(map, row).start + find_entry(map, row, key)?;
     text_at(map.values().as_string_opt(), at)
+}
+
+/// An attribute's own column, from the map: its values where they have the column's type.
+pub(in crate::store) fn typed_column(batch: &RecordBatch, known: &WellKnown) -> ArrayRef {
+    let (map, types) = match known.scope {
+        WellKnownScope::Span => ("attributes", "attributes_types"),
+        WellKnownScope::Resource => ("resource_attributes", "resource_attributes_types"),
+    };
+    let map = batch.column_by_name(map).and_then(|column| column.as_map_opt());
+    let types = texts(batch, types);
+    let code = match known.kind {
+        ColumnType::Long => AttributeType::Int,
+        _ => AttributeType::Str,
+    };
+    let value = |row: usize| {
+        let map = map?;
+        let at = find_entry(map, row, known.key)?;
+        let is_of_type = text_at(types, row)?.as_bytes().get(at) == Some(&(code as u8));
+        text_at(map.values().as_string_opt(), entries(map, row).start + at).filter(|_| is_of_type)
+    };
+    let values = (0..batch.num_rows()).map(value);
+    match known.kind {
+        ColumnType::Long => Arc::new(values.map(|v| v?.parse::<i64>().ok()).collect::<Int64Array>()),
+        _ => Arc::new(values.collect::<StringArray>()),
+    }
 }

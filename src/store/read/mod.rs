@@ -13,6 +13,7 @@ mod request;
 mod rows;
 mod trace_row;
 
+pub(super) use columns::typed_column;
 pub(super) use object::ObjectFile;
 
 pub use full_span::{FullSpan, Kept, ResourceInfo, ScopeInfo, Wanted};

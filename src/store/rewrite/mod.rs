@@ -154,7 +154,15 @@ impl Store {
         let (whose, attempt) = (wish.tenant.clone(), wish.random.bits());
         let split = blocking(move || {
             let (runtime, table, tenant) = (Handle::current(), of_task.as_ref(), &whose);
-            let plan = |partition, labels| OutputPlan { tenant, table, runtime: &runtime, partition, labels };
+            let layout = table.layout()?;
+            let plan = |partition, labels| OutputPlan {
+                tenant,
+                table,
+                runtime: &runtime,
+                partition,
+                layout,
+                labels,
+            };
             let moved = moved.as_ref().zip(moved_labels).map(|(partition, labels)| plan(partition, labels));
             split(&of_file, &ids, &plan(&rest, rest_labels), moved.as_ref(), attempt)
         });

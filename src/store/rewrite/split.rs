@@ -46,7 +46,7 @@ pub(super) fn split(
     let (mut rows, mut rows_of_traces) = (0, 0);
     while let Some(batch) = runtime.block_on(stream.next()) {
         let name = file.object.to_string();
-        let batch = conform(&batch.map_err(failed)?, table.kind.arrow(), &name)?;
+        let batch = conform(&batch.map_err(failed)?, table.kind, rest.layout, &name)?;
         rows += batch.num_rows() as u64;
         rows_of_traces += parts.take(&batch, ids)?;
     }

@@ -4,9 +4,11 @@
 //! string was (see [`AttributeType`]), so that SQL reads plain text and OTLP comes back exactly. What a map cannot hold
 //! (a key twice, above all) is also kept as raw protobuf in `…_raw`, null otherwise.
 
+mod layout;
 mod well_known;
 
-pub(super) use well_known::position;
+pub(super) use layout::ATTRIBUTE_METADATA;
+pub use layout::{ADDED_MAX, AddedColumn, Layout};
 pub use well_known::{WELL_KNOWN, WellKnown, WellKnownScope, well_known};
 
 use std::sync::{Arc, LazyLock};
@@ -205,15 +207,10 @@ impl TableKind {
         }
     }
 
-    /// Its columns in the files, in order.
+    /// Its columns in the files, in order; a table may have more, see [`Layout`].
     pub fn columns(self) -> &'static [Column] {
-        static SPANS: LazyLock<Vec<Column>> = LazyLock::new(|| {
-            let typed = WELL_KNOWN.iter().filter(|w| w.column != "service_name");
-            let typed = typed.map(|w| optional(w.column, w.kind));
-            SPAN_SCALARS.iter().copied().chain(typed).chain(SPAN_NESTED.iter().copied()).collect()
-        });
         match self {
-            Self::Spans => &SPANS,
+            Self::Spans => Layout::standard().columns(self),
             Self::Traces => TRACES,
         }
     }
@@ -228,11 +225,10 @@ impl TableKind {
 
     /// The Arrow schema of its files.
     pub fn arrow(self) -> &'static SchemaRef {
-        static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| arrow_schema(TableKind::Spans.columns()));
-        static TRACES: LazyLock<SchemaRef> = LazyLock::new(|| arrow_schema(TableKind::Traces.columns()));
+        static OF_TRACES: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(arrow_schema(TRACES)));
         match self {
-            Self::Spans => &SPANS,
-            Self::Traces => &TRACES,
+            Self::Spans => Layout::standard().arrow(self),
+            Self::Traces => &OF_TRACES,
         }
     }
 
@@ -243,8 +239,13 @@ impl TableKind {
     }
 }
 
-fn arrow_schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(arrow_fields(columns)))
+/// The columns of `spans` with these for attributes.
+fn span_columns(typed: impl Iterator<Item = Column>) -> Vec<Column> {
+    SPAN_SCALARS.iter().copied().chain(typed).chain(SPAN_NESTED.iter().copied()).collect()
+}
+
+fn arrow_schema(columns: &[Column]) -> Schema {
+    Schema::new(arrow_fields(columns))
 }
 
 /// The Arrow fields of columns.

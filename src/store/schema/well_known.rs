@@ -1,10 +1,7 @@
 //! Attributes with a column of their own: copies, for SQL and for pruning.
 //! Names: OpenTelemetry semantic conventions 1.37, dots as underscores.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-use super::ColumnType;
+use super::{ColumnType, Layout};
 
 /// Where a well-known attribute stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,7 +33,7 @@ const fn resource(key: &'static str, column: &'static str) -> WellKnown {
     WellKnown { key, column, scope: WellKnownScope::Resource, kind: ColumnType::Text }
 }
 
-/// All of them, resource before span, in the order of their columns.
+/// All of them that every table has, resource before span, in the order of their columns.
 pub const WELL_KNOWN: &[WellKnown] = &[
     resource("service.name", "service_name"),
     resource("service.namespace", "service_namespace"),
@@ -59,14 +56,7 @@ pub const WELL_KNOWN: &[WellKnown] = &[
     span("messaging.destination.name", "messaging_destination_name", ColumnType::Text),
 ];
 
-/// The column of an attribute, if it has one.
+/// The column of an attribute, if it has one in every table.
 pub fn well_known(scope: WellKnownScope, key: &str) -> Option<&'static WellKnown> {
-    position(scope, key).map(|at| &WELL_KNOWN[at])
-}
-
-/// Where in [`WELL_KNOWN`] an attribute is.
-pub(in crate::store) fn position(scope: WellKnownScope, key: &str) -> Option<usize> {
-    static BY_KEY: LazyLock<HashMap<(WellKnownScope, &'static str), usize, foldhash::fast::RandomState>> =
-        LazyLock::new(|| WELL_KNOWN.iter().enumerate().map(|(at, w)| ((w.scope, w.key), at)).collect());
-    BY_KEY.get(&(scope, key)).copied()
+    Layout::standard().position(scope, key).map(|at| &WELL_KNOWN[at])
 }

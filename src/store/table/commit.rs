@@ -206,7 +206,7 @@ impl Table {
     }
 
     /// Commits what `build` makes of the newest version, again on each newer one, until it is in or `build` has nothing.
-    fn transact(
+    pub(super) fn transact(
         &self,
         mut build: impl FnMut(&SnapshotRef) -> Result<Option<Transaction>, StoreError>,
     ) -> Result<Option<CommittedTransaction>, StoreError> {

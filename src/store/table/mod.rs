@@ -2,6 +2,7 @@
 //!
 //! <https://github.com/delta-io/delta/blob/master/PROTOCOL.md>
 
+mod alter;
 mod cleanup;
 mod commit;
 mod create;

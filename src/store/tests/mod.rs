@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod added_columns;
 pub(in crate::store) mod fixtures;
 mod left_out;
 mod s3;

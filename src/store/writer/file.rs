@@ -1,6 +1,6 @@
 //! Rows into the bytes of one Parquet file, with the statistics that the table's log wants.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray};
@@ -11,7 +11,7 @@ use delta_kernel::schema::StructType;
 use delta_kernel_default_engine::stats::FileStatsAccumulator;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::bloom_filter::Sbbf;
-use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -23,7 +23,7 @@ use super::leaf::{Bounds, Finished, Press};
 use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, FilterBuilder};
-use crate::store::schema::{ColumnType, TableKind};
+use crate::store::schema::{ColumnType, Layout, TableKind};
 use crate::store::table::PartitionKey;
 
 /// Row groups end after this many rows …
@@ -86,7 +86,7 @@ pub(super) fn write_file<'a, R: Rows<'a>>(
     partition: PartitionKey,
 ) -> Result<NewFile, StoreError> {
     let mut press = Press::new().map_err(|e| internal("cannot begin to compress", e))?;
-    let mut file = ParquetFile::new(R::TABLE)?;
+    let mut file = ParquetFile::new(R::TABLE, gathered.layout)?;
     let mut index = FileIndex::default();
     while !items.is_empty() {
         let group = &items[..items.len().min(ROW_GROUP_ROWS_MAX)];
@@ -146,8 +146,9 @@ struct ColumnStatistics {
 }
 
 impl ParquetFile {
-    fn new(table: TableKind) -> Result<Self, StoreError> {
-        let schema = parquet_schema(table)?;
+    fn new(table: TableKind, layout: &Layout) -> Result<Self, StoreError> {
+        let schema = ArrowSchemaConverter::new().convert(layout.arrow(table)).map(Arc::new);
+        let schema = schema.map_err(|e| internal("the schema has no Parquet form", e))?;
         let sorting = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
         let properties = WriterProperties::builder()
             .set_created_by(CREATED_BY.to_owned())
@@ -191,23 +192,6 @@ impl ParquetFile {
         self.writer.append_key_value_metadata(sum.sum().key_value());
         let bytes = self.writer.into_inner().map_err(|e| internal("cannot end a Parquet file", e))?;
         Ok(NewFile { partition, bytes: bytes.into(), rows: self.rows, statistics, index })
-    }
-}
-
-fn parquet_schema(table: TableKind) -> Result<SchemaDescPtr, StoreError> {
-    type Converted = Result<SchemaDescPtr, ParquetError>;
-    fn convert(table: TableKind) -> Converted {
-        ArrowSchemaConverter::new().convert(table.arrow()).map(Arc::new)
-    }
-    static SPANS: LazyLock<Converted> = LazyLock::new(|| convert(TableKind::Spans));
-    static TRACES: LazyLock<Converted> = LazyLock::new(|| convert(TableKind::Traces));
-    let converted = match table {
-        TableKind::Spans => &SPANS,
-        TableKind::Traces => &TRACES,
-    };
-    match &**converted {
-        Ok(schema) => Ok(Arc::clone(schema)),
-        Err(error) => Err(internal("the schema has no Parquet form", error.to_string())),
     }
 }
 

@@ -13,6 +13,7 @@ use super::shared::{SharedResource, SharedScope, wire};
 use crate::log::{Position, SpansRecord};
 use crate::sample::{KeptTrace, Verdict};
 use crate::store::error::StoreError;
+use crate::store::schema::Layout;
 use crate::wire::{ScopeSpansView, SpanId, SpanView, TraceId, WireError, offset_in, resource_spans};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -50,6 +51,8 @@ pub(super) struct SpanEntry {
 /// Spans of one tenant's part of a batch.
 pub(super) struct Gathered<'a> {
     pub(super) traces: &'a [KeptTrace],
+    /// The columns they are for.
+    pub(super) layout: &'static Layout,
     index: Map<TraceId, u32>,
     bodies: Vec<Bytes>,
     /// Copied spans that are not in `bodies` yet, and their place there.
@@ -76,7 +79,7 @@ type SharedKey = (Vec<u8>, String);
 
 impl<'a> Gathered<'a> {
     /// Nothing yet of these traces, which are of one tenant, each once.
-    pub(super) fn new(traces: &'a [KeptTrace]) -> Self {
+    pub(super) fn new(traces: &'a [KeptTrace], layout: &'static Layout) -> Self {
         let mut verdicts: Vec<&Arc<Verdict>> = Vec::new();
         let mut known: Map<*const Verdict, u32> = Map::default();
         let mut verdict_of = Vec::with_capacity(traces.len());
@@ -89,6 +92,7 @@ impl<'a> Gathered<'a> {
         }
         Self {
             traces,
+            layout,
             index: traces.iter().enumerate().map(|(at, trace)| (trace.trace_id, at as u32)).collect(),
             bodies: Vec::new(),
             chunk: (Vec::new(), 0),
@@ -231,7 +235,7 @@ impl<'a> Gathered<'a> {
         if let Some(known) = self.resource_index.get(&key) {
             return Ok(*known);
         }
-        self.resources.push(SharedResource::read(&key.0, &key.1)?);
+        self.resources.push(SharedResource::read(&key.0, &key.1, self.layout)?);
         let index = (self.resources.len() - 1) as u32;
         self.resource_index.insert(key, index);
         Ok(index)

@@ -7,7 +7,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::leaf::{Dictionary, Finished, Flat, Leaf, Levels, Press, RowBits, Runs};
 use crate::store::index::{FilterBuilder, FilterScope, key_seed};
-use crate::store::schema::{AttributeType, WellKnownScope, position};
+use crate::store::schema::{AttributeType, Layout, WellKnownScope};
 use crate::store::values::{NoText, append_text};
 use crate::wire::{KeyValueParts, ValueParts, WireError};
 
@@ -38,7 +38,7 @@ struct Node {
     code: u8,
     /// The key came before: it is not in the map.
     is_repeated: bool,
-    /// The span attribute's place among the well-known ones.
+    /// The span attribute's place among those with a column.
     known: Option<u8>,
     /// What the key adds to the hashes of its values.
     seed: u64,
@@ -58,6 +58,8 @@ pub(super) struct Step {
 /// The sequences of attributes seen in a row group.
 #[derive(Default)]
 struct Shapes {
+    /// Which attributes of spans have columns of their own.
+    layout: Option<&'static Layout>,
     nodes: Vec<Node>,
     index: HashMap<(u32, u32, u8), u32, foldhash::fast::RandomState>,
     /// Keys of the message under way, once it left the beaten track.
@@ -122,7 +124,8 @@ impl Shapes {
         let next = match self.index.get(&(at, number, code)) {
             Some(known) => *known,
             None => {
-                let known = std::str::from_utf8(key).ok().and_then(|key| position(WellKnownScope::Span, key));
+                let key_text = self.layout.zip(std::str::from_utf8(key).ok());
+                let known = key_text.and_then(|(of, key)| of.position(WellKnownScope::Span, key));
                 self.nodes.push(Node {
                     key: number,
                     code,
@@ -363,8 +366,9 @@ impl Default for SpanAttributes {
 
 impl SpanAttributes {
     /// Of the row group whose filter tells of them, and of its resources.
-    pub(super) fn of_spans() -> Self {
-        let entries = Entries { filter: Some(FilterBuilder::default()), ..Entries::default() };
+    pub(super) fn of_spans(layout: &'static Layout) -> Self {
+        let mut entries = Entries { filter: Some(FilterBuilder::default()), ..Entries::default() };
+        entries.shapes.layout = Some(layout);
         Self { entries, ..Self::default() }
     }
 

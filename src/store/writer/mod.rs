@@ -33,6 +33,7 @@ use super::error::{ErrorKind, StoreError};
 use crate::log::{LogReader, Position, ReadError, SpansRecord};
 use crate::sample::KeptTrace;
 use crate::store::index::FileIndex;
+use crate::store::schema::Layout;
 use crate::store::table::PartitionKey;
 
 /// Where records of spans are read back from. The log's reader, above all.
@@ -89,8 +90,12 @@ impl NewFiles {
 ///
 /// # Errors
 /// Only where trying again may help: [`StoreError::is_transient`].
-pub(super) fn encode(traces: &[KeptTrace], records: &impl Records) -> Result<NewFiles, StoreError> {
-    match encode_whole(traces, records) {
+pub(super) fn encode(
+    traces: &[KeptTrace],
+    records: &impl Records,
+    layout: &'static Layout,
+) -> Result<NewFiles, StoreError> {
+    match encode_whole(traces, records, layout) {
         Err(error) if !error.is_transient() => match traces {
             [] => Ok(NewFiles::default()),
             [trace] => {
@@ -100,8 +105,8 @@ pub(super) fn encode(traces: &[KeptTrace], records: &impl Records) -> Result<New
             }
             _ => {
                 let (first, second) = traces.split_at(traces.len() / 2);
-                let mut files = encode(first, records)?;
-                files.join(encode(second, records)?);
+                let mut files = encode(first, records, layout)?;
+                files.join(encode(second, records, layout)?);
                 Ok(files)
             }
         },
@@ -109,8 +114,12 @@ pub(super) fn encode(traces: &[KeptTrace], records: &impl Records) -> Result<New
     }
 }
 
-fn encode_whole(traces: &[KeptTrace], records: &impl Records) -> Result<NewFiles, StoreError> {
-    let mut gathered = Gathered::new(traces);
+fn encode_whole(
+    traces: &[KeptTrace],
+    records: &impl Records,
+    layout: &'static Layout,
+) -> Result<NewFiles, StoreError> {
+    let mut gathered = Gathered::new(traces, layout);
     let (mut unreadable, mut gone) = (BTreeSet::new(), BTreeSet::new());
     for position in gathered.positions() {
         match records.spans(position) {

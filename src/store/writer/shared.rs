@@ -9,7 +9,7 @@ use super::leaf::{Finished, Flat, Leaf, PAGE_BYTES, Press};
 use super::maps::{Fit, MapLevels, tell};
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FilterBuilder, FilterScope, key_seed};
-use crate::store::schema::{AttributeType, WELL_KNOWN, WellKnownScope, position};
+use crate::store::schema::{AttributeType, Layout, WellKnownScope};
 use crate::store::values::{NoText, append_text};
 use crate::wire::{AnyView, Fields, KeyValueParts, Messages, ScopeView, WireError, attributes_of};
 
@@ -56,18 +56,18 @@ pub(super) struct SharedResource {
     pub(super) raw: Option<Vec<u8>>,
     pub(super) dropped_attributes_count: u32,
     pub(super) schema_url: String,
-    /// By index in [`WELL_KNOWN`]; only those of the resource.
+    /// By index in [`Layout::well_known`]; only those of the resource.
     pub(super) well_known: Vec<Option<String>>,
 }
 
 impl SharedResource {
-    pub(super) fn read(raw: &[u8], schema_url: &str) -> Result<Self, StoreError> {
+    pub(super) fn read(raw: &[u8], schema_url: &str, layout: &Layout) -> Result<Self, StoreError> {
         let (attributes, fit) = Rendered::of(raw, 1).map_err(wire)?;
         let (dropped_attributes_count, other_fields) = resource_scalars(raw).map_err(wire)?;
-        let mut well_known = vec![None; WELL_KNOWN.len()];
+        let mut well_known = vec![None; layout.well_known().len()];
         for attribute in attributes_of(raw, 1) {
             let attribute = attribute.map_err(wire)?;
-            let slot = position(WellKnownScope::Resource, attribute.key).map(|at| &mut well_known[at]);
+            let slot = layout.position(WellKnownScope::Resource, attribute.key).map(|at| &mut well_known[at]);
             if let (Some(slot @ None), AnyView::Str(text)) = (slot, attribute.value) {
                 *slot = Some(text.to_owned());
             }
@@ -91,7 +91,7 @@ impl SharedResource {
 
     /// The service's name, if there is one.
     pub(super) fn service_name(&self) -> Option<&str> {
-        let at = position(WellKnownScope::Resource, "service.name")?;
+        let at = Layout::standard().position(WellKnownScope::Resource, "service.name")?;
         self.well_known[at].as_deref()
     }
 }

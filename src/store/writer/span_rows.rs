@@ -14,7 +14,7 @@ use super::text::{KINDS, STATUS_CODES, append_hex, micros};
 use crate::sample::Fingerprint;
 use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
-use crate::store::schema::{ColumnType, TableKind, WELL_KNOWN, WellKnownScope};
+use crate::store::schema::{ColumnType, TableKind, WellKnownScope};
 use crate::wire::{Fields, KeyValueParts, Messages, WireError};
 
 const ZERO: &[u8] = &0u64.to_le_bytes();
@@ -60,7 +60,7 @@ pub(super) struct SpanRows<'a> {
     adjusted_count: Flat,
     rule: Flat,
     rules_version: Flat,
-    /// In the order of [`WELL_KNOWN`], with the numbers of resources' values.
+    /// In the order of the layout, with the numbers of resources' values.
     typed: Vec<(Flat, Memos)>,
     attributes: SpanAttributes,
     resource_attributes: SharedAttributes,
@@ -83,7 +83,7 @@ impl<'a> SpanRows<'a> {
     fn new(gathered: &'a Gathered<'a>, trace_ids: parquet::bloom_filter::Sbbf) -> Self {
         let zeros = || Flat::with_default(Leaf::longs(), ZERO);
         let texts = || Flat::optional(Leaf::texts());
-        let typed = WELL_KNOWN.iter().map(|known| {
+        let typed = gathered.layout.well_known().iter().map(|known| {
             let leaf = if known.kind == ColumnType::Long { Leaf::longs() } else { Leaf::texts() };
             (Flat::optional(leaf), vec![None; gathered.resources.len()])
         });
@@ -114,7 +114,7 @@ impl<'a> SpanRows<'a> {
             rule: Flat::required(Leaf::texts()),
             rules_version: zeros(),
             typed: typed.collect(),
-            attributes: SpanAttributes::of_spans(),
+            attributes: SpanAttributes::of_spans(gathered.layout),
             resource_attributes: SharedAttributes::default(),
             resources_told: vec![false; gathered.resources.len()],
             resource_raw: texts(),
@@ -134,7 +134,7 @@ impl<'a> SpanRows<'a> {
     /// Reads a span's message; its attributes go into their columns on the way.
     fn read<'r>(&mut self, raw: &'r [u8]) -> Result<Scalars<'r>, WireError> {
         let mut scalars = Scalars::default();
-        let (row, typed) = (self.row, &mut self.typed);
+        let (row, typed, layout) = (self.row, &mut self.typed, self.gathered.layout);
         let entries = &mut self.attributes.entries;
         entries.begin();
         let mut fields = Fields::new(raw);
@@ -149,7 +149,7 @@ impl<'a> SpanRows<'a> {
                     let step = entries.append(&attribute)?;
                     if let (Some(at), false) = (step.known, step.is_repeated) {
                         let (column, at) = (&mut typed[usize::from(at)].0, usize::from(at));
-                        put_typed(column, row, WELL_KNOWN[at].kind, attribute.value);
+                        put_typed(column, row, layout.well_known()[at].kind, attribute.value);
                     }
                 }
                 10 => scalars.dropped[0] = field.varint("span.dropped_attributes_count")? as u32,
@@ -254,7 +254,7 @@ impl<'a> SpanRows<'a> {
     fn put_resources(&mut self) {
         let gathered = self.gathered;
         for (at, (column, memos)) in self.typed.iter_mut().enumerate() {
-            if WELL_KNOWN[at].scope != WellKnownScope::Resource {
+            if gathered.layout.well_known()[at].scope != WellKnownScope::Resource {
                 continue;
             }
             let mut row = self.stripe;
