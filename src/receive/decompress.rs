@@ -6,6 +6,7 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation,
 
 use super::admission::Permit;
 use super::failure::Failure;
+use super::snappy;
 
 /// The smallest buffer for decompressed bytes.
 const OUTPUT_BYTES_MIN: usize = 16 * 1024;
@@ -25,11 +26,13 @@ pub(super) enum Encoding {
     Zstd,
     /// The zlib format, as HTTP means it.
     Deflate,
+    /// A block or a stream of chunks.
+    Snappy,
 }
 
 impl Encoding {
     /// What can be sent, as in `Accept-Encoding`.
-    pub(super) const ACCEPTED: &'static str = "gzip, zstd, deflate, identity";
+    pub(super) const ACCEPTED: &'static str = "gzip, zstd, deflate, snappy, identity";
 
     /// The encoding a header names; none without a header.
     pub(super) fn from_header(value: Option<&http::HeaderValue>) -> Result<Self, Failure> {
@@ -40,6 +43,7 @@ impl Encoding {
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Zstd),
             "deflate" => Ok(Self::Deflate),
+            "snappy" | "x-snappy-framed" => Ok(Self::Snappy),
             _ => Err(Failure::Encoding(name.chars().take(64).collect())),
         }
     }
@@ -47,8 +51,14 @@ impl Encoding {
 
 enum Codec {
     Identity,
-    Zlib { state: Decompress, gzip: bool, members: u32 },
+    Zlib {
+        state: Decompress,
+        gzip: bool,
+        members: u32,
+    },
     Zstd(ZstdDecoder<'static>),
+    /// Gathers what came in: a block can only be read whole.
+    Snappy,
 }
 
 /// Takes a body piece by piece and gives it back whole and decompressed.
@@ -84,6 +94,7 @@ impl Inflater {
             Encoding::Gzip => zlib(Decompress::new_gzip(15), true),
             Encoding::Deflate => zlib(Decompress::new(true), false),
             Encoding::Zstd => Codec::Zstd(zstd_decoder()?),
+            Encoding::Snappy => Codec::Snappy,
         };
         Ok(Self {
             codec,
@@ -109,7 +120,7 @@ impl Inflater {
             return Ok(());
         }
         match &mut self.codec {
-            Codec::Identity => self.append(piece),
+            Codec::Identity | Codec::Snappy => self.append(piece),
             Codec::Zlib { .. } => self.inflate_zlib(&piece),
             Codec::Zstd(_) => self.inflate_zstd(&piece),
         }
@@ -120,6 +131,10 @@ impl Inflater {
     /// # Errors
     /// Malformed when compressed data ends in the middle; too large when it was the last byte that went over.
     pub(super) fn finish(mut self) -> Result<Inflated, Failure> {
+        if matches!(self.codec, Codec::Snappy) {
+            let input = self.single.take().unwrap_or_else(|| Bytes::from(std::mem::take(&mut self.output)));
+            self.output = snappy::decompress(&input, self.output_bytes_max, &mut self.permit)?;
+        }
         if self.output.len() > self.output_bytes_max {
             return Err(self.too_large());
         }

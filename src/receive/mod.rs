@@ -13,6 +13,7 @@ mod preface;
 mod reply;
 mod room;
 mod serve;
+mod snappy;
 mod stats;
 mod status;
 #[cfg(test)]
