@@ -323,3 +323,33 @@ proptest! {
         let _ = to_protobuf(&whole.as_bytes()[..cut.min(whole.len())]);
     }
 }
+
+#[path = "../../../tests/support/corpus.rs"]
+mod corpus;
+
+/// What is true of a body, whatever it is.
+fn check_body(json: &[u8]) {
+    if let Ok(converted) = to_protobuf(json) {
+        let request = ExportTraceServiceRequest::decode(&converted.protobuf[..]).unwrap();
+        // A key that comes twice is written twice, and the last counts.
+        assert!(request.encoded_len() <= converted.protobuf.len());
+    }
+}
+
+#[test]
+fn the_corpus_is_converted_or_refused() {
+    let refused = ["deep", "huge_numbers", "surrogates", "with_bom"];
+    for (name, json) in corpus::inputs("otlp_json") {
+        check_body(&json);
+        assert_eq!(to_protobuf(&json).is_ok(), !refused.contains(&name.as_str()), "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_json_is_converted_or_refused(json in corpus::damaged("otlp_json")) {
+        check_body(&json);
+    }
+}

@@ -1,0 +1,128 @@
+//! Whatever reads bytes from outside, over a corpus and what damage makes of it: nothing panics, and what is taken is what it
+//! says it is. JSON's own is beside its converter, `receive::json::tests`.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[path = "support/corpus.rs"]
+mod corpus;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use proptest::prelude::*;
+use prost::Message;
+use tracewell::enrich::{ActionConfig, ActionKind, EnrichConfig, Enricher, RedactConfig, Scope};
+use tracewell::sample::probability::{SamplingState, ThresholdEdit, edit_tracestate};
+use tracewell::sample::{Rulebook, Threshold, parse_rules};
+use tracewell::traceql;
+
+const RULES: &str = r#"
+rules:
+  - { name: errors, when: '{ status = error }', keep: 100% }
+  - { name: route, when: '{ span.http.route =~ "/log.*" && resource.service.name != "x" }', keep: 50% }
+  - { name: rest, keep: { per_second: 5, by: [resource.service.name] } }
+"#;
+
+fn enrichers() -> [Enricher; 3] {
+    let action = |kind, scope, key: &str| ActionConfig {
+        kind,
+        scope,
+        key: key.into(),
+        value: (kind == ActionKind::Upsert)
+            .then(|| tracewell::enrich::AttributeValue::Str("by an action".into())),
+    };
+    let busy = EnrichConfig {
+        actions: vec![
+            action(ActionKind::Delete, Scope::Span, "neg"),
+            action(ActionKind::Hash, Scope::Span, "http.route"),
+            action(ActionKind::Upsert, Scope::Resource, "host.ip"),
+        ],
+        ..EnrichConfig::default()
+    };
+    let open = EnrichConfig {
+        redact: RedactConfig { enabled: false, ..RedactConfig::default() },
+        ..EnrichConfig::default()
+    };
+    [EnrichConfig::default(), busy, open].map(|config| Enricher::new(&config, &[]))
+}
+
+/// What is true of a request's bytes, whatever they are.
+fn check_protobuf(bytes: &[u8]) {
+    for enricher in enrichers() {
+        let Ok(enriched) = enricher.apply(bytes.to_vec().into()) else { continue };
+        let request =
+            ExportTraceServiceRequest::decode(enriched.body.clone()).expect("what is taken can be decoded");
+        let scopes = request.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
+        let spans: u64 = scopes.map(|scope| scope.spans.len() as u64).sum();
+        assert_eq!(spans, enriched.spans);
+        let notes = Rulebook::new(parse_rules(RULES).unwrap(), false)
+            .scan(&enriched.body)
+            .expect("what is taken can be scanned");
+        assert_eq!(u64::from(notes.spans), spans, "spans whose ids are invalid are out");
+        // What was edited is right, and nothing is left to redact or to reject.
+        let again = enricher.apply(enriched.body).expect("what was written can be read");
+        assert_eq!((again.spans, again.rejected, again.redacted), (spans, 0, 0));
+    }
+}
+
+/// What is true of a tracestate, whatever it is.
+fn check_tracestate(text: &str) {
+    let before = SamplingState::parse(text);
+    let half = Threshold::from_probability(0.5, 4).unwrap();
+    for edit in [ThresholdEdit::Leave, ThresholdEdit::Raise(half), ThresholdEdit::Erase] {
+        let edited = edit_tracestate(text, edit);
+        let after = SamplingState::parse(&edited);
+        assert_eq!(after.randomness, before.randomness, "{text:?} → {edited:?}");
+        match edit {
+            ThresholdEdit::Leave => assert_eq!(edited, text),
+            ThresholdEdit::Raise(_) => {
+                assert!(after.threshold >= Some(half).max(before.threshold), "{edited:?}")
+            }
+            ThresholdEdit::Erase => assert_eq!(after.threshold, None, "{text:?} → {edited:?}"),
+        }
+        assert_eq!(edit_tracestate(&edited, edit), edited, "once is enough");
+    }
+}
+
+/// What is true of a query, whatever it is.
+fn check_query(text: &str) {
+    if let Ok(query) = traceql::parse(text) {
+        let written = query.to_string();
+        let again = traceql::parse(&written).unwrap_or_else(|e| panic!("{text:?} → {written:?}: {e}"));
+        assert_eq!(again.to_string(), written);
+    }
+}
+
+#[test]
+fn the_corpus_is_read_or_refused() {
+    corpus::inputs("otlp_protobuf").iter().for_each(|(_, bytes)| check_protobuf(bytes));
+    for (name, bytes) in corpus::inputs("tracestate") {
+        check_tracestate(std::str::from_utf8(&bytes).unwrap_or_else(|e| panic!("{name}: {e}")));
+    }
+    for (name, bytes) in corpus::inputs("traceql") {
+        check_query(std::str::from_utf8(&bytes).unwrap_or_else(|e| panic!("{name}: {e}")));
+    }
+    // What must be refused is, and the rest is not.
+    let refused = ["group", "long_varint", "too_deep"];
+    for (name, bytes) in corpus::inputs("otlp_protobuf") {
+        let taken = enrichers()[0].apply(bytes.into()).is_ok();
+        assert_eq!(taken, !refused.contains(&name.as_str()), "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_requests_are_read_or_refused(bytes in corpus::damaged("otlp_protobuf")) {
+        check_protobuf(&bytes);
+    }
+
+    #[test]
+    fn damaged_tracestates_are_read_as_far_as_they_are_right(bytes in corpus::damaged("tracestate")) {
+        check_tracestate(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn damaged_queries_are_read_or_refused(bytes in corpus::damaged("traceql")) {
+        check_query(&String::from_utf8_lossy(&bytes));
+    }
+}
