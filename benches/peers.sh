@@ -2,10 +2,11 @@
 # Runs one load against Tracewell and against the OpenTelemetry Collector, one after the other on this machine, and
 # prints what each cost. benches/README.md says what the figures mean.
 #
-#   benches/peers.sh [sample|store] [--only tracewell|collector] [--prepare] [options of the load, such as --spans N]
+#   benches/peers.sh [sample|store|agent] [--only tracewell|collector] [--prepare] [options of the load, such as --spans N]
 #
 #   sample   tail sampling: errors, slower than 500 ms, /login and /upload, 1 % of the rest (default)
 #   store    everything is kept: the Collector's file exporter, Tracewell's table
+#   agent    everything goes on to a gateway, a Collector that drops it: from the Collector's queue in memory, from Tracewell's log
 #   --prepare only builds what is needed
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,15 +14,15 @@ cd "$(dirname "$0")/.."
 VERSION=0.161.0
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/tracewell/peers"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tracewell/target}"
-GRPC=127.0.0.1:14317 HTTP=127.0.0.1:14318 API=127.0.0.1:13200
+GRPC=127.0.0.1:14317 HTTP=127.0.0.1:14318 API=127.0.0.1:13200 SINK=127.0.0.1:14327
 
 mode=sample only= prepare= load_options=()
 while [ $# -gt 0 ]; do
     case "$1" in
-    sample | store) mode=$1 ;;
+    sample | store | agent) mode=$1 ;;
     --only) only=$2 && shift ;;
     --prepare) prepare=1 ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit ;;
     *) load_options+=("$1") ;;
     esac
     shift
@@ -30,7 +31,8 @@ done
 # The Collector with just these components, by its own builder.
 build_collector() {
     local built="$CACHE/bin/otelcol-peer" folder="$CACHE/otelcol"
-    [ -x "$built" ] && "$built" --version | grep -qF "$VERSION" && return
+    [ -x "$built" ] && "$built" --version | grep -qF "$VERSION" &&
+        "$built" components | sed -n '/^exporters/,/^connectors/p' | grep -q 'name: otlp' && return
     command -v go >/dev/null || { echo "SKIPPED: the Collector (Go is not installed)" >&2 && return 1; }
     echo "building the Collector $VERSION into $CACHE" >&2
     mkdir -p "$folder" "$CACHE/bin"
@@ -46,6 +48,7 @@ processors:
 exporters:
   - gomod: $core/exporter/debugexporter v$VERSION
   - gomod: $core/exporter/nopexporter v$VERSION
+  - gomod: $core/exporter/otlpexporter v$VERSION
   - gomod: $contrib/exporter/fileexporter v$VERSION
 YAML
     (
@@ -93,6 +96,34 @@ service:
   telemetry: { metrics: { level: none }, logs: { level: error } }
   pipelines: { traces: { receivers: [otlp], exporters: [file] } }
 YAML
+    cat >"$1/collector-agent.yaml" <<YAML
+receivers: { $receiver }
+processors:
+  attributes:
+    actions:
+      - { action: insert, key: bench.run, value: agent }
+      - { action: delete, key: network.protocol.version }
+exporters:
+  otlp: { endpoint: "$SINK", tls: { insecure: true }, compression: none, sending_queue: { enabled: true, queue_size: 10000 } }
+service:
+  telemetry: { metrics: { level: none }, logs: { level: error } }
+  pipelines: { traces: { receivers: [otlp], processors: [attributes], exporters: [otlp] } }
+YAML
+    cat >"$1/sink.yaml" <<YAML
+receivers: { otlp: { protocols: { grpc: { endpoint: $SINK, max_recv_msg_size_mib: 64 } } } }
+exporters: { nop: {} }
+service:
+  telemetry: { metrics: { level: none }, logs: { level: error } }
+  pipelines: { traces: { receivers: [otlp], exporters: [nop] } }
+YAML
+    cat >"$1/tracewell-agent.yaml" <<YAML
+role: agent
+gateways: { static: ["$SINK"] }
+enrich:
+  actions:
+    - { action: insert, key: bench.run, value: agent }
+    - { action: delete, key: network.protocol.version }
+YAML
     cat >"$1/tracewell-sample.yaml" <<YAML
 enrich:
   actions:
@@ -114,6 +145,7 @@ version: 1
 decision: { wait: 5s, after_root: 5s }
 rules: [{ name: everything, keep: 100% }]
 YAML
+    cp "$1/rules-store.yaml" "$1/rules-agent.yaml"
 }
 
 run_load() { # label, command that starts the server
@@ -129,8 +161,13 @@ if [ "$only" != collector ]; then cargo build --locked --release --bin tracewell
 
 # Not in /tmp, which may be memory: fsync has to cost what it costs.
 work=$(mktemp -d "$CACHE/run-XXXXXX")
-trap 'rm -rf "$work"' EXIT
+sink=
+trap '[ -z "$sink" ] || kill $sink; rm -rf "$work"' EXIT
 write_configs "$work"
+if [ "$mode" = agent ]; then
+    "$CACHE/bin/otelcol-peer" --config "$work/sink.yaml" & sink=$!
+    until (exec 3<>"/dev/tcp/${SINK%:*}/${SINK#*:}") 2>/dev/null; do sleep 0.1; done
+fi
 nproc | sed 's/^/cores shared by sender and server: /'
 if [ "$only" != tracewell ]; then
     run_load "OpenTelemetry Collector $VERSION, $mode" "$CACHE/bin/otelcol-peer --config $work/collector-$mode.yaml"
