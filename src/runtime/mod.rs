@@ -11,6 +11,7 @@ pub mod process;
 pub mod random;
 pub mod tasks;
 pub mod tenant;
+pub mod tls;
 
 pub use clock::{Clock, SystemClock};
 pub use cpu::CpuPool;
