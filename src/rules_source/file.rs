@@ -7,9 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::state::{RulesProblem, RulesState};
-use super::watch::FileWatch;
 use crate::runtime::disk::read_bounded;
-use crate::runtime::{Clock, Disk, Shutdown};
+use crate::runtime::{Clock, Disk, FileWatch, Shutdown};
 
 /// The longest text of rules taken, in bytes.
 pub const TEXT_BYTES_MAX: u64 = 1024 * 1024;
@@ -66,7 +65,7 @@ impl FileSource {
     /// Blocks until `stop` and has each new text installed. `install` gives the version that is then in force; while it
     /// refuses, and while the file cannot be read, the last good rules stay in force and the state holds the problem.
     pub fn run(self, install: impl FnMut(&str) -> Result<u32, RulesProblem>, stop: Shutdown) {
-        let mut watch = FileWatch::new(&self.path, &stop);
+        let mut watch = FileWatch::new(std::slice::from_ref(&self.path), &stop);
         let mut current = Current::new(&self, install);
         while !stop.has_begun() {
             if current.differs(&self.fetch())

@@ -6,7 +6,6 @@
 mod file;
 mod history;
 mod state;
-mod watch;
 
 #[cfg(test)]
 mod tests;

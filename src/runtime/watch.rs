@@ -1,6 +1,6 @@
-//! Hears of changes to one file.
+//! Hears of changes to files.
 //!
-//! The directory is watched, not the file: a file that is replaced takes its watch with it. Kubernetes mounts a
+//! Directories are watched, not the files: a file that is replaced takes its watch with it. Kubernetes mounts a
 //! ConfigMap's keys as links through a link named `..data`, and an update replaces only that one.
 
 use std::ffi::OsString;
@@ -15,12 +15,13 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::runtime::Shutdown;
+use super::Shutdown;
 
 const CONFIG_MAP_LINK: &str = "..data";
 
-pub(super) struct FileWatch {
-    dir: PathBuf,
+/// A watch over some files.
+pub struct FileWatch {
+    dirs: Vec<PathBuf>,
     signal: Arc<Signal>,
     woken: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
@@ -30,31 +31,32 @@ pub(super) struct FileWatch {
 }
 
 impl FileWatch {
-    /// Watches `path`, whether it exists or not, until `stop`.
-    pub(super) fn new(path: &Path, stop: &Shutdown) -> Self {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    /// Watches these files, whether they exist or not, until `stop`.
+    pub fn new(paths: &[PathBuf], stop: &Shutdown) -> Self {
+        let mut dirs: Vec<PathBuf> = paths.iter().map(|path| dir_of(path)).collect();
+        dirs.sort();
+        dirs.dedup();
         // One place is enough: a signal that is not taken yet says all that the next one would.
         let (wake, woken) = sync_channel(1);
-        let name = path.file_name().unwrap_or_default().to_os_string();
-        let signal = Arc::new(Signal { wake, name, being_written: AtomicBool::new(false) });
+        let names = paths.iter().map(|path| path.file_name().unwrap_or_default().to_os_string()).collect();
+        let signal = Arc::new(Signal { wake, names, being_written: AtomicBool::new(false) });
         let mut stopping: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(stop.begun_owned());
         let waker = Waker::from(signal.clone());
         if stopping.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             signal.send();
         }
-        let dir = dir.to_path_buf();
         let mut watch =
-            Self { dir, signal, woken, watcher: None, told_unavailable: false, _stopping: stopping };
+            Self { dirs, signal, woken, watcher: None, told_unavailable: false, _stopping: stopping };
         watch.renew();
         watch
     }
 
-    /// Watches the directory that has the name now: it may be another one than before, or exist only now.
-    pub(super) fn renew(&mut self) {
+    /// Watches the directories that have the names now: they may be others than before, or exist only now.
+    pub fn renew(&mut self) {
         if let Err(error) = self.try_renew()
             && !std::mem::replace(&mut self.told_unavailable, true)
         {
-            tracing::warn!(dir = %self.dir.display(), %error, "cannot watch the directory, looking at it regularly");
+            tracing::warn!(dirs = ?self.dirs, %error, "cannot watch a directory, looking at it regularly");
         }
     }
 
@@ -66,25 +68,31 @@ impl FileWatch {
                 none.insert(notify::recommended_watcher(move |event| signal.hear(event))?)
             }
         };
-        watcher.watch(&self.dir, RecursiveMode::NonRecursive)?;
+        for dir in &self.dirs {
+            watcher.watch(dir, RecursiveMode::NonRecursive)?;
+        }
         self.told_unavailable = false;
         Ok(())
     }
 
-    /// Waits until the file may have changed or it is time to stop; false when `timeout` passes first.
-    pub(super) fn wait(&self, timeout: Duration) -> bool {
+    /// Waits until a file may have changed or it is time to stop; false when `timeout` passes first.
+    pub fn wait(&self, timeout: Duration) -> bool {
         self.woken.recv_timeout(timeout).is_ok()
     }
 
-    /// Whether somebody has written to the file and not closed it yet, as far as one hears.
-    pub(super) fn being_written(&self) -> bool {
+    /// Whether somebody has written to a file and not closed it yet, as far as one hears.
+    pub fn being_written(&self) -> bool {
         self.signal.being_written.load(Ordering::Relaxed)
     }
 }
 
+fn dir_of(path: &Path) -> PathBuf {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}
+
 struct Signal {
     wake: SyncSender<()>,
-    name: OsString,
+    names: Vec<OsString>,
     being_written: AtomicBool,
 }
 
@@ -112,7 +120,7 @@ impl Signal {
     }
 
     fn is_about(&self, path: &Path) -> bool {
-        path.file_name().is_some_and(|name| name == self.name || name == CONFIG_MAP_LINK)
+        path.file_name().is_some_and(|name| name == CONFIG_MAP_LINK || self.names.iter().any(|n| n == name))
     }
 
     fn written(&self, being_written: bool) {

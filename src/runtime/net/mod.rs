@@ -1,0 +1,11 @@
+//! Sockets that are listened on: TCP, with TLS or without, and Unix sockets.
+
+mod listener;
+mod stream;
+mod wrong_port;
+
+#[cfg(test)]
+mod tests;
+
+pub use listener::{Connection, Incoming, Listener, ServerTls, TlsCounts};
+pub use stream::Stream;
