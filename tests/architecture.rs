@@ -12,8 +12,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("traceql", &[]),
     ("runtime", &[]),
-    ("config", &["runtime", "enrich"]),
-    ("receive", &["wire", "runtime"]),
+    ("auth", &["runtime"]),
+    ("config", &["runtime", "auth", "enrich"]),
+    ("receive", &["wire", "runtime", "auth"]),
     ("enrich", &["wire", "traceql", "runtime"]),
     ("log", &["wire", "runtime"]),
     ("sample", &["wire", "traceql", "runtime", "log"]),
@@ -21,8 +22,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["wire", "traceql", "runtime", "log", "sample"]),
     ("ledger", &["wire", "runtime", "log", "sample"]),
     ("query", &["wire", "traceql", "runtime", "log", "sample", "ledger", "store"]),
-    ("api", &["wire", "traceql", "runtime", "store", "query"]),
-    ("observe", &["runtime", "receive", "enrich", "log", "sample", "ledger", "rules_source", "store"]),
+    ("api", &["wire", "traceql", "runtime", "auth", "store", "query"]),
+    (
+        "observe",
+        &["runtime", "auth", "receive", "enrich", "log", "sample", "ledger", "rules_source", "store"],
+    ),
 ];
 
 /// The table, and above all stages `app`, and above that `cli`.
