@@ -6,7 +6,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::door::Asker;
 use super::reply;
+use crate::runtime::Tenant;
 
 /// The daemon's own state, as far as it is told over HTTP.
 pub trait Admin: Send + Sync + 'static {
@@ -16,11 +18,11 @@ pub trait Admin: Send + Sync + 'static {
     /// The reason, in words for people: it is the body of a 503.
     fn ready(&self) -> Result<(), String>;
 
-    /// The document of `/status`.
-    fn status(&self) -> Value;
+    /// The document of `/status`; of what is told by tenant, only that of `tenant`, if one is given.
+    fn status(&self, tenant: Option<&Tenant>) -> Value;
 
-    /// The text of `/metrics`, in OpenMetrics.
-    fn metrics(&self) -> String;
+    /// The text of `/metrics`, in OpenMetrics; of what is told by tenant, only that of `tenant`, if one is given.
+    fn metrics(&self, tenant: Option<&Tenant>) -> String;
 }
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,12 +42,12 @@ pub async fn ready(State(api): State<Api>) -> Response {
     }
 }
 
-pub async fn metrics(State(api): State<Api>) -> Response {
-    reply::bytes(StatusCode::OK, OPEN_METRICS, api.admin.metrics())
+pub async fn metrics(State(api): State<Api>, asker: Asker) -> Response {
+    reply::bytes(StatusCode::OK, OPEN_METRICS, api.admin.metrics(asker.confined_to()))
 }
 
-pub async fn status(State(api): State<Api>) -> Response {
-    reply::json(&api.admin.status())
+pub async fn status(State(api): State<Api>, asker: Asker) -> Response {
+    reply::json(&api.admin.status(asker.confined_to()))
 }
 
 /// In Tempo's shape; clients read the version.

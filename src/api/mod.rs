@@ -1,6 +1,7 @@
 //! The HTTP interface: Tempo's look-up and search, and what operators ask. One listener, HTTP/1.1 and h2c.
 
 mod admin;
+mod door;
 mod negotiate;
 mod params;
 mod pin;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::auth::Gate;
 use crate::query::{Engine, RuleTexts, Standings, Why};
 
 /// Bounds of the interface.
@@ -69,13 +71,14 @@ pub struct Api {
     why: Option<Arc<Why>>,
     config: Arc<ApiConfig>,
     turns: Arc<Semaphore>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Api {
     /// An interface to `engine`, to the daemon's own state by `admin`, and to what keeps traces by `pins`.
     pub fn new(engine: Engine, admin: Arc<dyn Admin>, pins: Arc<dyn Pins>, config: ApiConfig) -> Self {
         let turns = Arc::new(Semaphore::new(config.queries_max.max(1)));
-        Self { engine, admin, pins, why: None, config: Arc::new(config), turns }
+        Self { engine, admin, pins, why: None, config: Arc::new(config), turns, gate: None }
     }
 
     /// With answers to `why`; without them no trace is known there.
@@ -85,7 +88,13 @@ impl Api {
         Self { why: Some(Arc::new(why)), ..self }
     }
 
-    /// All routes.
+    /// Where `gate` says who is let in; without one everybody is, as the default tenant.
+    #[must_use]
+    pub fn guarded(self, gate: Arc<Gate>) -> Self {
+        Self { gate: Some(gate), ..self }
+    }
+
+    /// All routes, behind the door.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/traces/{id}", get(tempo::trace_v1))
@@ -100,6 +109,7 @@ impl Api {
             .route("/metrics", get(admin::metrics))
             .route("/status", get(admin::status))
             .fallback(admin::not_found)
+            .layer(axum::middleware::from_fn_with_state(self.clone(), door::door))
             .with_state(self.clone())
     }
 }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 
 use super::Api;
+use super::door::Asker;
 use super::params::{BadRequest, Params};
 use super::reply;
 use crate::query::{PinDocument, parse_trace_id};
@@ -52,6 +53,7 @@ impl PinError {
 /// `?for=90d` asks for a least time. A browser on another site's behalf is refused.
 pub async fn pin(
     State(api): State<Api>,
+    asker: Asker,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -65,7 +67,7 @@ pub async fn pin(
     let keep_for = params.get("for").map(crate::query::parse_duration).transpose();
     let keep_for = keep_for.map_err(|e| bad("for", e.to_string()))?;
     let _turn = api.turn().await?;
-    Ok(match api.pins.pin(Tenant::default(), trace_id, keep_for).await {
+    Ok(match api.pins.pin(asker.tenant().clone(), trace_id, keep_for).await {
         Ok(document) => reply::json(&document),
         Err(error) => reply::text(error.status(), format!("{error}\n")),
     })

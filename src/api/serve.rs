@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,12 +12,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::door::Peer;
 use super::{Api, ApiConfig};
+use crate::auth::ClientCertificate;
+use crate::runtime::net::{self, Connection, Listener};
 
 /// The longest URL that HTTP libraries take (64 KiB) fits, with room for other headers.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -26,14 +29,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 impl Api {
     /// Serves until `shutdown` is cancelled; then stops accepting, lets requests in flight finish, and returns. A caller with
     /// a deadline drops the future: connections still open are then cut.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn serve(&self, listener: impl Into<Listener>, shutdown: CancellationToken) {
+        let listener = listener.into();
         let router = self.router();
         let mut connections = JoinSet::new();
-        while let Some(stream) = self.accept(&listener, &mut connections, &shutdown).await {
-            // Answers are written whole: they must not wait for more to send.
-            let _ = stream.set_nodelay(true);
+        while let Some(incoming) = self.accept(&listener, &mut connections, &shutdown).await {
             connections.spawn(serve_connection(
-                stream,
+                incoming,
                 router.clone(),
                 self.config.clone(),
                 shutdown.clone(),
@@ -46,10 +48,10 @@ impl Api {
     /// The next connection, once there is a place for it; `None` when it is time to stop.
     async fn accept(
         &self,
-        listener: &TcpListener,
+        listener: &Listener,
         connections: &mut JoinSet<()>,
         shutdown: &CancellationToken,
-    ) -> Option<TcpStream> {
+    ) -> Option<net::Incoming> {
         loop {
             let full = connections.len() >= self.config.connections_max;
             tokio::select! {
@@ -57,7 +59,7 @@ impl Api {
                 () = shutdown.cancelled() => return None,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept(), if !full => match accepted {
-                    Ok((stream, _)) => return Some(stream),
+                    Ok(incoming) => return Some(incoming),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept connections for a moment");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -69,12 +71,23 @@ impl Api {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    incoming: net::Incoming,
     router: Router,
-    config: std::sync::Arc<ApiConfig>,
+    config: Arc<ApiConfig>,
     shutdown: CancellationToken,
 ) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let ready = tokio::select! {
+        () = shutdown.cancelled() => return,
+        ready = incoming.ready() => ready,
+    };
+    let Connection { stream, certificate } = match ready {
+        Ok(connection) => connection,
+        Err(error) => return tracing::debug!(%error, "no handshake"),
+    };
+    let certificate = certificate.map(|certificate| Arc::new(ClientCertificate::of(&certificate)));
+    let peer = Peer { certificate };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_default()) }
     });

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::Api;
+use super::door::Asker;
 use super::negotiate::{OTLP_JSON_MEDIA_TYPE, TraceForm, trace_form, wants_find_document};
 use super::params::{BadRequest, Params};
 use super::reply::{self, Failure};
@@ -17,7 +18,6 @@ use super::search_json::TempoSearch;
 use crate::query::{
     Document, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, FoundTrace, Spelling, TraceFacts, parse_trace_id,
 };
-use crate::runtime::Tenant;
 
 /// `tempopb.TraceByIDResponse`, as far as we fill it.
 #[derive(Clone, PartialEq, Message)]
@@ -42,12 +42,11 @@ impl Api {
         }
     }
 
-    async fn find(&self, id: &str) -> Result<Option<FoundTrace>, Failure> {
+    async fn find(&self, asker: &Asker, id: &str) -> Result<Option<FoundTrace>, Failure> {
         let id = parse_trace_id(id)
             .map_err(|e| BadRequest::Parameter { name: "trace id", reason: e.to_string() })?;
         let _turn = self.turn().await?;
-        let tenant = Tenant::default();
-        let looked_up = timeout(self.config.trace_time_max, self.engine.trace(&tenant, id)).await;
+        let looked_up = timeout(self.config.trace_time_max, self.engine.trace(asker.tenant(), id)).await;
         Ok(looked_up.map_err(|_| Failure::Deadline)??)
     }
 }
@@ -55,12 +54,13 @@ impl Api {
 /// `GET /api/traces/{id}`: 404 when there is no such trace.
 pub async fn trace_v1(
     State(api): State<Api>,
+    asker: Asker,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let form = trace_form(&headers, &Params::parse(query.as_deref()));
-    let found = api.find(&id).await?.ok_or(Failure::NotFound)?;
+    let found = api.find(&asker, &id).await?.ok_or(Failure::NotFound)?;
     let facts = found.facts.clone();
     let trace = found.into_otlp();
     let response = match form {
@@ -82,12 +82,13 @@ fn with_facts(mut response: Response, facts: &TraceFacts) -> Response {
 /// `GET /api/v2/traces/{id}`: an empty trace when there is none.
 pub async fn trace_v2(
     State(api): State<Api>,
+    asker: Asker,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let form = trace_form(&headers, &Params::parse(query.as_deref()));
-    let found = api.find(&id).await?;
+    let found = api.find(&asker, &id).await?;
     let complete = found.as_ref().is_none_or(|f| f.complete);
     let facts = found.as_ref().map(|f| f.facts.clone());
     let trace = found.map(FoundTrace::into_otlp).unwrap_or_default();
@@ -136,13 +137,14 @@ impl Serialize for TraceV2<'_> {
 /// `GET /api/search`.
 pub async fn search(
     State(api): State<Api>,
+    asker: Asker,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let mut request = Params::parse(query.as_deref()).search(api.config.limit, api.config.limit_max)?;
     request.time_max = api.config.search_time_max;
     let _turn = api.turn().await?;
-    let response = api.engine.search(&Tenant::default(), request).await?;
+    let response = api.engine.search(asker.tenant(), request).await?;
     Ok(if wants_find_document(&headers) {
         reply::json_as(FIND_MEDIA_TYPE, &FindDocument::from(&response))
     } else {

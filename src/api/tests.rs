@@ -26,11 +26,11 @@ impl Admin for FakeAdmin {
         Err("the log is being replayed".into())
     }
 
-    fn status(&self) -> Value {
+    fn status(&self, _: Option<&Tenant>) -> Value {
         json!({"state": "starting"})
     }
 
-    fn metrics(&self) -> String {
+    fn metrics(&self, _: Option<&Tenant>) -> String {
         "# EOF\n".into()
     }
 }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 use super::events::{Event, Events, Log, SharedGauges, ask};
 use super::memory::Memory;
+use super::trust::Trust;
 use crate::api::Admin;
 use crate::ledger::Ledger;
 use crate::observe::{Snapshot, metrics, status};
@@ -28,12 +29,16 @@ pub struct Operators {
     pub gauges: SharedGauges,
     pub ledger: Arc<Ledger>,
     pub rules: RulesState,
+    pub trust: Arc<Trust>,
 }
 
 impl Operators {
-    fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+    fn with_snapshot<T>(&self, tenant: Option<&Tenant>, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         let (sampler, store) = (self.gauges.sampler.lock().clone(), *self.gauges.store.lock());
-        let losses = Arc::clone(&self.gauges.losses.lock());
+        let mut losses = Arc::clone(&self.gauges.losses.lock());
+        if let Some(tenant) = tenant {
+            losses = Arc::new(losses.of(tenant));
+        }
         let (log, rules, ledger) = (self.log.stats(), self.rules.get(), self.ledger.stats());
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
@@ -45,6 +50,7 @@ impl Operators {
             ledger: &ledger,
             rules: &rules,
             losses: &losses,
+            trust: &self.trust.now(),
             store: &store,
             process: crate::runtime::process::usage(),
         })
@@ -56,12 +62,12 @@ impl Admin for Operators {
         self.log.admits().map_err(|error| error.to_string())
     }
 
-    fn status(&self) -> serde_json::Value {
-        self.with_snapshot(status::status)
+    fn status(&self, tenant: Option<&Tenant>) -> serde_json::Value {
+        self.with_snapshot(tenant, status::status)
     }
 
-    fn metrics(&self) -> String {
-        self.with_snapshot(metrics::render)
+    fn metrics(&self, tenant: Option<&Tenant>) -> String {
+        self.with_snapshot(tenant, metrics::render)
     }
 }
 

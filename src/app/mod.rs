@@ -15,6 +15,7 @@ pub mod finder;
 mod housekeeping;
 #[doc(hidden)]
 pub mod ingest;
+mod listeners;
 #[doc(hidden)]
 pub mod memory;
 #[doc(hidden)]
@@ -31,6 +32,7 @@ pub mod rules;
 pub mod start;
 #[doc(hidden)]
 pub mod storing;
+mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,7 +118,9 @@ pub async fn run(
         () = &mut stop => return Ok(Ended::Cleanly),
     };
     if let Some(companion) = companion {
-        let future = companion(started.grpc_endpoint.clone(), started.receiving.token());
+        let needs = "what is sent from here needs OTLP/gRPC on TCP without TLS and credentials";
+        let endpoint = started.grpc_endpoint.clone().ok_or_else(|| StartError::Setting(needs.into()))?;
+        let future = companion(endpoint, started.receiving.token());
         let _runs_until_the_receivers_stop = tasks.spawn("companion", future);
     }
     let died = tokio::select! {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::admin::{NotStored, Operators, Remembered};
@@ -16,6 +15,7 @@ use super::explaining::{Explaining, RulesOfAllTime};
 use super::finder::Finder;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
+use super::listeners::Listeners;
 use super::memory::{Memory, NotesBudget, questions};
 use super::noting;
 use super::pin::Pinning;
@@ -24,6 +24,7 @@ use super::replay::{replayed, resume};
 use super::rescue::{Rescuing, WISHES_QUEUE};
 use super::rules::{load_rules, spawn_rules};
 use super::storing::Storing;
+use super::trust::Trust;
 use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
 use crate::config::Config;
@@ -49,8 +50,8 @@ const TRACE_BYTES_MAX: u32 = 32 << 20;
 
 /// A daemon at work, as its drain needs it.
 pub struct Started {
-    /// Where its OTLP/gRPC can be reached from here.
-    pub grpc_endpoint: String,
+    /// Where its OTLP/gRPC can be reached from here, if that takes no credential.
+    pub grpc_endpoint: Option<String>,
     pub(super) receiving: Shutdown,
     pub(super) everything: Shutdown,
     pub(super) receivers: Vec<TaskHandle<()>>,
@@ -76,7 +77,8 @@ pub(super) async fn start(
     let history = RulesHistory::new(disk.clone(), config.data.join("rules"));
     let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state, &history)?;
     let location = Location::configured(config.store.url.as_ref(), &config.data)?;
-    let listeners = Listeners::bind(&config).await?;
+    let trust = Trust::load(&config, &disk, &clock, tasks.runtime())?;
+    let listeners = Listeners::bind(&config, trust.otlp.clone(), trust.api.clone()).await?;
 
     let opened = crate::log::Log::open::<Attachment>(disk.clone(), clock.clone(), log_config(&config))?;
     let Opened { handle: log, writer, reader: records, replay, recorder } = opened;
@@ -121,7 +123,8 @@ pub(super) async fn start(
     }
 
     let notes = NotesBudget::new(config.memory.notes);
-    let receiver = receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges, &notes)?)?;
+    let receiver =
+        receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges, &notes)?, &trust)?;
     let (questions_max, engine_config) = questions(&config);
     let finder = Finder {
         recorder: recorder.clone(),
@@ -148,6 +151,7 @@ pub(super) async fn start(
         gauges: gauges.clone(),
         ledger: ledger.clone(),
         rules: rules_state,
+        trust: trust.clone(),
     };
     let explaining = Explaining {
         events: events.clone(),
@@ -157,7 +161,8 @@ pub(super) async fn start(
     };
     let rules_of_all_time = RulesOfAllTime { rulebook: rulebook.clone(), history: history.clone() };
     let api = api(&config, questions_max, engine, &finder, &events, &store, operators)
-        .with_why(Arc::new(explaining), Arc::new(rules_of_all_time));
+        .with_why(Arc::new(explaining), Arc::new(rules_of_all_time))
+        .guarded(trust.gate.clone());
     let (rescues, wishes) = mpsc::channel(WISHES_QUEUE);
     let rescuing = Rescuing { finder, events: events.clone() };
     let decider = Decider {
@@ -196,7 +201,7 @@ pub(super) async fn start(
     };
 
     let token = receiving.token();
-    let grpc_endpoint = format!("http://{}", listeners.grpc_address);
+    let grpc_endpoint = listeners.grpc_endpoint().filter(|_| !trust.gate.asks());
     let mut others = vec![
         keeping,
         spawn_decider(&tasks, decider, inbox, everything.clone())?,
@@ -212,8 +217,9 @@ pub(super) async fn start(
     if let Some(source) = source {
         others.push(spawn_rules(&tasks, source, rulebook, history, everything.clone())?);
     }
+    others.extend(trust.follow(&tasks, disk, everything.clone())?);
     let api_token = everything.token();
-    let Listeners { grpc, http, api: api_listener, .. } = listeners;
+    let Listeners { grpc, http, api: api_listener } = listeners;
     others.push(tasks.spawn("api", async move { api.serve(api_listener, api_token).await }));
     let receivers = vec![
         tasks.spawn("otlp-grpc", receiver.clone().serve(Protocol::Grpc, grpc, token.clone())),
@@ -258,6 +264,7 @@ fn receiver(
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
     pipeline: Pipeline,
+    trust: &Trust,
 ) -> Result<Receiver<Pipeline>, StartError> {
     let section = &config.receive;
     let receive = ReceiveConfig {
@@ -268,7 +275,7 @@ fn receiver(
         body_timeout: section.body_timeout,
         ..ReceiveConfig::default()
     };
-    Receiver::new(receive, Arc::new(pipeline), clock.clone(), tasks.runtime())
+    Receiver::guarded(receive, Arc::new(pipeline), clock.clone(), tasks.runtime(), trust.gate.clone())
         .map_err(|e| StartError::Setting(e.to_string()))
 }
 
@@ -390,32 +397,6 @@ fn new_id(disk: &dyn Disk, random: &dyn Random, path: &Path) -> std::io::Result<
     let id = random.uuid();
     crate::runtime::disk::write_atomic(disk, path, format!("{id}\n").as_bytes())?;
     Ok(id)
-}
-
-/// The three listeners, bound before anything is promised.
-struct Listeners {
-    grpc: TcpListener,
-    http: TcpListener,
-    api: TcpListener,
-    grpc_address: String,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, StartError> {
-        let grpc = bind("grpc", &config.grpc.to_string()).await?;
-        let http = bind("http", &config.http.to_string()).await?;
-        let api = bind("api", &config.api.to_string()).await?;
-        let grpc_address = grpc.local_addr().map(|a| a.to_string()).unwrap_or_default();
-        Ok(Self { grpc, http, api, grpc_address })
-    }
-}
-
-async fn bind(what: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    let wrong = |source| StartError::Listen { what, address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(wrong)?;
-    let bound = listener.local_addr().map_err(wrong)?;
-    tracing::info!(what, address = %bound, "listening");
-    Ok(listener)
 }
 
 fn compacting(

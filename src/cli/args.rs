@@ -59,6 +59,10 @@ pub struct RunArgs {
     /// Configuration file [env: TRACEWELL_CONFIG] [default: none needed]
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
+
+    /// Let everybody in who can reach a listener, from other machines too, unasked [env: TRACEWELL_INSECURE]
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -67,8 +71,8 @@ Examples:
       Receive on 127.0.0.1:4317 (gRPC) and :4318 (HTTP), answer on :3200
   tracewell run --demo
       The same, with traffic of its own to look at
-  tracewell run --grpc 0.0.0.0:4317 --http 0.0.0.0:4318
-      Receive from other machines too
+  tracewell run --grpc 0.0.0.0:4317 --http 0.0.0.0:4318 --insecure
+      Receive from other machines too, whoever they are; better say whom to let in: `auth:` in the configuration
   tracewell run --rules rules.yaml --store s3://traces/prod
       Own rules, the table in a bucket (AWS_* variables as usual)
   TRACE_DEBUG=1 tracewell run
@@ -103,6 +107,7 @@ impl From<&RunArgs> for Flags {
             store: args.store.clone(),
             rules: args.rules.clone(),
             config: args.config.clone(),
+            insecure: args.insecure,
         }
     }
 }

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use url::Url;
 
+use super::access::AccessArgs;
 use crate::query::{
     Engine, EngineConfig, FACTS_HEADER, FIND_MEDIA_TYPE, FindDocument, PinDocument, SearchRequest,
     TraceFacts, WhyDocument, parse_trace_id,
@@ -35,6 +36,10 @@ pub struct SourceArgs {
     /// Read the table of this store instead, without a daemon: a folder, file:///…, s3://bucket/prefix, gs://…, az://…
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+
+    /// Who asks.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// A search as a command asks it.
@@ -53,25 +58,26 @@ pub enum Source {
     /// A daemon.
     Daemon(Daemon),
     /// A store.
-    Store(Engine),
+    Store(Engine, Tenant),
 }
 
 impl Source {
     /// The source that the flags name. Nothing is asked yet.
     pub fn open(args: &SourceArgs) -> anyhow::Result<Self> {
-        let Some(store) = &args.store else { return Ok(Self::Daemon(Daemon::new(&args.url)?)) };
+        let Some(store) = &args.store else { return Ok(Self::Daemon(Daemon::new(&args.url, &args.access)?)) };
         let location = Location::parse(store).with_context(|| format!("cannot use --store {store}"))?;
         let clock = Arc::new(SystemClock::new());
         let reader = Reader::new(location, clock.clone(), ReaderConfig::default());
-        Ok(Self::Store(Engine::new(reader, None, clock, EngineConfig::default())))
+        let engine = Engine::new(reader, None, clock, EngineConfig::default());
+        Ok(Self::Store(engine, args.access.tenant()))
     }
 
     /// The newest traces that match.
     pub async fn find(&self, question: &FindQuestion) -> anyhow::Result<FindDocument> {
         match self {
             Self::Daemon(daemon) => daemon.find(question).await,
-            Self::Store(engine) => {
-                let response = engine.search(&Tenant::default(), question.to_request()?).await?;
+            Self::Store(engine, tenant) => {
+                let response = engine.search(tenant, question.to_request()?).await?;
                 Ok(FindDocument::from(&response))
             }
         }
@@ -81,8 +87,8 @@ impl Source {
     pub async fn trace(&self, id: TraceId) -> anyhow::Result<Option<(TracesData, Option<TraceFacts>)>> {
         match self {
             Self::Daemon(daemon) => daemon.trace(id).await,
-            Self::Store(engine) => {
-                let found = engine.trace(&Tenant::default(), id).await?;
+            Self::Store(engine, tenant) => {
+                let found = engine.trace(tenant, id).await?;
                 Ok(found.map(|found| {
                     let facts = found.facts.clone();
                     (found.into_otlp(), Some(facts))
@@ -131,7 +137,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// The daemon at a URL. Nothing is asked yet.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str, access: &AccessArgs) -> anyhow::Result<Self> {
         let example = "write it like http://127.0.0.1:3200";
         let base = Url::parse(url).with_context(|| format!("`{url}` is not a URL; {example}"))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
@@ -142,7 +148,7 @@ impl Daemon {
             // What listens here is never behind a proxy.
             http = http.no_proxy();
         }
-        Ok(Self { base, http: http.build().context("cannot make an HTTP client")? })
+        Ok(Self { base, http: access.client(http)? })
     }
 
     async fn find(&self, question: &FindQuestion) -> anyhow::Result<FindDocument> {
@@ -249,6 +255,12 @@ impl Daemon {
         let text = super::output::text::clean(text.trim());
         match status {
             StatusCode::BAD_REQUEST | StatusCode::CONFLICT => anyhow!("{text}"),
+            StatusCode::UNAUTHORIZED => {
+                anyhow!(
+                    "{} does not let us in: {text}; show a token with --token-file or TRACEWELL_TOKEN",
+                    self.base
+                )
+            }
             _ => anyhow!("{} answers {status}: {text}", self.base.as_str().trim_end_matches('/')),
         }
     }

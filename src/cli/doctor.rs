@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::output::{Canvas, DIM, ERROR, print, text, units};
 use super::{Exit, rules_check};
+use crate::auth::{CREDENTIALS_BYTES_MAX, Credentials};
 use crate::config::{Config, Flags, RulesFrom};
-use crate::runtime::disk::RealDisk;
+use crate::runtime::disk::{RealDisk, read_text};
+use crate::runtime::tls::server_identity;
 use crate::runtime::{Disk, OpenMode, SystemClock};
 use crate::sample::RuleSet;
 use crate::store::{
@@ -121,6 +123,7 @@ async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
             format!("{}: {}", text::count(names.len() as u64, "rule", "rules"), names.join(", "))
         }),
     ));
+    checks.extend(trust(config));
     checks.push(data(config));
     let location = match Location::configured(config.store.url.as_ref(), &config.data) {
         Ok(location) => location,
@@ -151,6 +154,36 @@ fn rules(config: &Config) -> Result<RuleSet, String> {
         RulesFrom::File(path) => rules_check::load(path).map_err(|error| format!("{error:#}")),
         other => Err(format!("rules from {other} are not available in this version")),
     }
+}
+
+/// Whether the files that say whom to let in can be used.
+fn trust(config: &Config) -> Vec<Check> {
+    let (disk, clock) = (RealDisk, SystemClock::new());
+    let mut checks = Vec::new();
+    let same = config.tls.api == config.tls.otlp;
+    for files in config.tls.otlp.iter().chain(config.tls.api.iter().filter(|_| !same)) {
+        let identity = server_identity(files, &disk, &clock).map_err(|error| error.to_string());
+        checks.push(Check::of(
+            "tls",
+            identity.map(|identity| {
+                let end = jiff::Timestamp::from_second(identity.validity.not_after);
+                format!("{}, until {}", files.cert.display(), end.map_or("?".into(), |end| end.to_string()))
+            }),
+        ));
+    }
+    if let Some(path) = &config.auth.credentials {
+        let text = read_text(&disk, path, CREDENTIALS_BYTES_MAX).map_err(|error| error.to_string());
+        let known = text.and_then(|text| Credentials::parse(&text)).map(|known| known.counts());
+        let name = path.display();
+        checks.push(Check::of(
+            "credentials",
+            match known {
+                Ok((tokens, users)) => Ok(format!("{name}: {tokens} tokens, {users} users")),
+                Err(problem) => Err(format!("{name}: {problem}")),
+            },
+        ));
+    }
+    checks
 }
 
 /// Whether the data directory can be written, and has room.
@@ -234,8 +267,14 @@ async fn lifecycle(
 
 /// Whether a daemon answers where this configuration has its API.
 async fn daemon(config: &Config) -> Check {
-    let url = format!("http://{}/ready", config.api);
-    let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIME_MAX).build();
+    if config.api.socket().is_some() {
+        return Check::new("daemon", State::Good, format!("{}: a Unix socket, not asked", config.api));
+    }
+    let scheme = if config.tls.api.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/ready", config.api);
+    // Nothing is shown to whoever answers, and its certificate is looked at by itself.
+    let http = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let http = http.timeout(ANSWER_TIME_MAX).build();
     let answer = match http {
         Ok(http) => http.get(&url).send().await.map_err(|e| e.is_connect()),
         Err(_) => Err(false),

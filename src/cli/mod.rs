@@ -3,6 +3,7 @@
 //! `tracewell run` is the daemon: the composition root builds it from [`args::RunArgs`]. Every other command asks a daemon
 //! or reads a store, prints, and tells by its exit code how it went ([`Exit`]): [`execute`] runs those.
 
+mod access;
 pub mod args;
 mod client;
 pub mod demo;
@@ -17,6 +18,7 @@ mod table_info;
 mod table_rebuild;
 mod table_source;
 mod table_verify;
+mod token;
 mod trace_export;
 mod trace_find;
 mod trace_import;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use access::AccessArgs;
 pub use client::SourceArgs;
 pub use doctor::DoctorArgs;
 pub use rules_check::RulesCheckArgs;
@@ -37,6 +40,7 @@ pub use table_forget::TableForgetArgs;
 pub use table_info::TableInfoArgs;
 pub use table_rebuild::TableRebuildArgs;
 pub use table_verify::TableVerifyArgs;
+pub use token::{OwnerArgs, TokenCommand, TokenNewArgs, TokenPasswordArgs};
 pub use trace_export::TraceExportArgs;
 pub use trace_find::TraceFindArgs;
 pub use trace_import::TraceImportArgs;
@@ -73,6 +77,9 @@ pub enum Command {
     /// Look into the tables, and care for them
     #[command(subcommand)]
     Table(TableCommand),
+    /// Make credentials
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look whether everything that the configuration names is there and right
     Doctor(DoctorArgs),
 }
@@ -148,6 +155,8 @@ pub enum Question {
     Rules(RulesCommand),
     /// `table …`
     Table(TableCommand),
+    /// `token …`
+    Token(TokenCommand),
     /// `doctor`
     Doctor(DoctorArgs),
 }
@@ -163,6 +172,7 @@ pub async fn execute(question: Question, global: &GlobalArgs) -> Exit {
         Question::Trace(TraceCommand::Export(args)) => trace_export::run(&args).await,
         Question::Trace(TraceCommand::Import(args)) => trace_import::run(&args).await,
         Question::Rules(RulesCommand::Check(args)) => rules_check::run(&args),
+        Question::Token(command) => token::run(&command),
         Question::Doctor(args) => doctor::run(&args, &canvas).await,
         Question::Table(TableCommand::Info(args)) => table_info::run(&args, &canvas).await,
         Question::Table(TableCommand::Expire(args)) => table_expire::run(&args, &canvas).await,
@@ -190,6 +200,7 @@ pub fn main() -> ExitCode {
         Command::Trace(command) => Question::Trace(command),
         Command::Rules(command) => Question::Rules(command),
         Command::Table(command) => Question::Table(command),
+        Command::Token(command) => Question::Token(command),
         Command::Doctor(args) => Question::Doctor(args),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

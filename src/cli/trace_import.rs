@@ -13,6 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::Exit;
+use super::access::AccessArgs;
 use super::client::Daemon;
 use super::output::text;
 use super::table_source::Progress;
@@ -63,6 +64,10 @@ pub struct TraceImportArgs {
     /// Do not pin the traces: the rules decide
     #[arg(long)]
     pub no_pin: bool,
+
+    /// Who sends and pins.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// What was imported.
@@ -76,8 +81,8 @@ struct Imported {
 
 /// Runs the command.
 pub async fn run(args: &TraceImportArgs) -> anyhow::Result<Exit> {
-    let daemon = Daemon::new(&args.url)?;
-    let sender = Sender::new(&args.otlp)?;
+    let daemon = Daemon::new(&args.url, &args.access)?;
+    let sender = Sender::new(&args.otlp, &args.access)?;
     let mut lines = Lines::open(&args.file)?;
     let (mut imported, mut progress) = (Imported::default(), Progress::new());
     while let Some((number, line)) = lines.next()? {
@@ -151,7 +156,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(otlp: &str) -> anyhow::Result<Self> {
+    fn new(otlp: &str, access: &AccessArgs) -> anyhow::Result<Self> {
         let base = Url::parse(otlp)
             .with_context(|| format!("`{otlp}` is not a URL; write it like http://127.0.0.1:4318"))?;
         let mut endpoint = base.clone();
@@ -160,7 +165,7 @@ impl Sender {
         if super::client::is_loopback(&base) {
             http = http.no_proxy();
         }
-        Ok(Self { endpoint, http: http.build().context("cannot make an HTTP client")? })
+        Ok(Self { endpoint, http: access.client(http)? })
     }
 
     /// Sends one document, again while the daemon is busy; gives how many of its spans were rejected.

@@ -57,7 +57,9 @@ pub async fn run(args: &TracePinArgs) -> anyhow::Result<Exit> {
             "a trace is pinned by the daemon, for that has the flight recorder: name it with --url, not --store"
         );
     }
-    let Some(pinned) = Daemon::new(&args.source.url)?.pin(id, args.keep_for.as_deref()).await? else {
+    let Some(pinned) =
+        Daemon::new(&args.source.url, &args.source.access)?.pin(id, args.keep_for.as_deref()).await?
+    else {
         eprintln!(
             "no trace {id} found: nothing keeps it, and the flight recorder does not have it (any more)"
         );

@@ -46,7 +46,7 @@ pub async fn run(args: &TraceWhyArgs, canvas: &Canvas) -> anyhow::Result<Exit> {
     if args.source.store.is_some() {
         bail!("only the daemon knows why: name it with --url, not --store");
     }
-    let Some(document) = Daemon::new(&args.source.url)?.why(id).await? else {
+    let Some(document) = Daemon::new(&args.source.url, &args.source.access)?.why(id).await? else {
         eprintln!(
             "nothing is known of trace {id}: it never came, or was decided longer ago than decisions are kept"
         );

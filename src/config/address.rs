@@ -1,20 +1,33 @@
 //! Things a configuration points at: addresses to listen on, the store, the rules.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
-/// An address to listen on, `HOST:PORT`: `127.0.0.1:4317`, `[::1]:4317`, `localhost:4317`. Port 0 lets the system choose.
+/// An address to listen on, `HOST:PORT`: `127.0.0.1:4317`, `[::1]:4317`, `localhost:4317`; or a Unix socket,
+/// `unix:///run/tracewell/otlp.sock`. Port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ListenAddress {
-    host: String,
-    port: u16,
+pub struct ListenAddress(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
 }
 
+/// How a Unix socket's address begins.
+const UNIX: &str = "unix://";
+/// The longest path of a socket (unix(7)), without its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 impl ListenAddress {
-    /// Reads `HOST:PORT`; the error says what is wrong with the text.
+    /// Reads `HOST:PORT` or `unix://PATH`; the error says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return Self::unix_socket(path);
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(format!("`{text}` has no port; write HOST:PORT, for example `127.0.0.1:4317`"));
         };
@@ -32,18 +45,55 @@ impl ListenAddress {
         if bare_v6 {
             return Err(format!("an IPv6 address stands in brackets: `[{host}]:{port}`"));
         }
-        Ok(Self { host: host.into(), port })
+        Ok(Self(Kind::Tcp { host: host.into(), port }))
     }
 
-    /// The port; 0 lets the system choose.
+    fn unix_socket(path: &str) -> Result<Self, String> {
+        if !path.starts_with('/') || path.ends_with('/') {
+            return Err(format!(
+                "`{path}` is not the path of a socket; write `unix:///run/tracewell/otlp.sock`"
+            ));
+        }
+        if path.len() > SOCKET_PATH_BYTES_MAX {
+            return Err(format!("a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes"));
+        }
+        Ok(Self(Kind::Unix(path.into())))
+    }
+
+    /// The port; 0 lets the system choose, and is what a Unix socket has.
     pub fn port(&self) -> u16 {
-        self.port
+        match self.0 {
+            Kind::Tcp { port, .. } => port,
+            Kind::Unix(_) => 0,
+        }
+    }
+
+    /// The path, if it is a Unix socket.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Tcp { .. } => None,
+            Kind::Unix(path) => Some(path),
+        }
+    }
+
+    /// Whether only this machine can reach it. Names other than `localhost` may be anybody's.
+    pub fn is_loopback(&self) -> bool {
+        match &self.0 {
+            Kind::Unix(_) => true,
+            Kind::Tcp { host, .. } => {
+                let bare = host.trim_start_matches('[').trim_end_matches(']');
+                host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
     }
 }
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match &self.0 {
+            Kind::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Kind::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
     }
 }
 

@@ -4,11 +4,14 @@
 //! file, the environment or the machine: all come in as parameters.
 
 mod address;
+mod auth;
 mod error;
 mod interpolate;
+mod limits;
 mod memory;
 mod raw;
 mod sections;
+mod tls;
 mod units;
 mod validate;
 
@@ -16,13 +19,16 @@ use std::path::PathBuf;
 
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
+pub use limits::{LimitsSection, RateSection};
 pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
     CompactionSection, DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection,
     QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,
 };
+pub use tls::TlsSection;
 pub use units::{ByteSize, Period, UnitError};
 
+use crate::auth::AuthConfig;
 use crate::enrich::EnrichConfig;
 
 /// A validated configuration.
@@ -64,6 +70,16 @@ pub struct Config {
     pub observe: ObserveSection,
     /// The end.
     pub shutdown: ShutdownSection,
+    /// Which listeners speak TLS.
+    pub tls: TlsSection,
+    /// Who is let in.
+    pub auth: AuthConfig,
+    /// What each tenant may send.
+    pub limits: LimitsSection,
+    /// Whether everybody may reach listeners that ask nobody who they are.
+    pub insecure: bool,
+    /// The permissions of Unix sockets.
+    pub socket_mode: u32,
 }
 
 /// What was given on the command line.
@@ -83,6 +99,8 @@ pub struct Flags {
     pub rules: Option<String>,
     /// `--config`
     pub config: Option<String>,
+    /// `--insecure`
+    pub insecure: bool,
 }
 
 /// A configuration file that has been read.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::Spanned;
 
+use super::auth::RawAuth;
+use super::limits::RawLimits;
 use super::sections::{LogFormat, LogLevel};
+use super::tls::RawTls;
 use super::units::{ByteSize, Period};
 use crate::enrich::{ActionKind, DetectorKind, Scope};
 
@@ -46,6 +49,14 @@ pub(super) struct RawConfig {
     #[serde(deserialize_with = "section")]
     pub(super) shutdown: RawShutdown,
     pub(super) debug: Key<bool>,
+    #[serde(deserialize_with = "section")]
+    pub(super) tls: RawTls,
+    #[serde(deserialize_with = "section")]
+    pub(super) auth: RawAuth,
+    #[serde(deserialize_with = "section")]
+    pub(super) limits: RawLimits,
+    pub(super) insecure: Key<bool>,
+    pub(super) socket_mode: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -174,7 +185,7 @@ pub(super) struct RawShutdown {
 }
 
 /// A section whose keys are all commented out reads as null; that is an empty section.
-fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

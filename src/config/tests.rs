@@ -1,6 +1,8 @@
 //! Tests of the configuration.
 #![allow(clippy::unwrap_used)]
 
+mod trust;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -76,7 +78,7 @@ fn empty_files_and_empty_sections_are_defaults() {
 
 #[test]
 fn a_flag_counts_before_the_environment_before_the_file() {
-    let file = "grpc: file:1\nhttp: file:2\napi: file:3\ndata: file\n";
+    let file = "grpc: file:1\nhttp: file:2\napi: file:3\ndata: file\ninsecure: true\n";
     let flags = Flags { grpc: Some("flag:1".into()), ..Flags::default() };
     let env = [("TRACEWELL_GRPC", "env:1"), ("TRACEWELL_HTTP", "env:2"), ("TRACEWELL_API", "")];
     let config = load_with(&flags, &env, file).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned, UserMessageFormatter};
 
 use super::address::{ListenAddress, RulesFrom, parse_store};
+use super::auth::nobody_unasked;
 use super::error::{ConfigError, Origin, Place, nearest};
 use super::interpolate::{Interpolated, interpolate};
 use super::memory::{self, Shares};
@@ -29,6 +30,7 @@ const QUESTIONS_AT_ONCE: usize = 8;
 const TRACES: usize = 20;
 const TRACES_MAX: usize = 1000;
 const INDEX_BYTES: u64 = 1 << 30;
+const SOCKET_MODE: u32 = 0o660;
 
 pub(super) fn load(
     flags: &Flags,
@@ -90,12 +92,18 @@ impl Source<'_> {
     }
 }
 
-struct Loader<'a> {
-    flags: &'a Flags,
-    env: Env<'a>,
+pub(super) struct Loader<'a> {
+    pub(super) flags: &'a Flags,
+    pub(super) env: Env<'a>,
     file: Option<Source<'a>>,
     machine_bytes: Option<u64>,
 }
+
+/// A flag and its environment variable.
+type Names = (&'static str, &'static str);
+const GRPC: Names = ("--grpc", "TRACEWELL_GRPC");
+const HTTP: Names = ("--http", "TRACEWELL_HTTP");
+const API: Names = ("--api", "TRACEWELL_API");
 
 /// A value and who set it.
 struct Set<T> {
@@ -107,22 +115,11 @@ impl Loader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let flags = self.flags;
         let (memory, shares) = self.memory(&raw)?;
+        let origins = self.listeners(&raw);
         let config = Config {
-            grpc: self.address(
-                "grpc",
-                &flags.grpc,
-                ("--grpc", "TRACEWELL_GRPC"),
-                raw.grpc,
-                "127.0.0.1:4317",
-            )?,
-            http: self.address(
-                "http",
-                &flags.http,
-                ("--http", "TRACEWELL_HTTP"),
-                raw.http,
-                "127.0.0.1:4318",
-            )?,
-            api: self.address("api", &flags.api, ("--api", "TRACEWELL_API"), raw.api, "127.0.0.1:3200")?,
+            grpc: self.address("grpc", &flags.grpc, GRPC, raw.grpc, "127.0.0.1:4317")?,
+            http: self.address("http", &flags.http, HTTP, raw.http, "127.0.0.1:4318")?,
+            api: self.address("api", &flags.api, API, raw.api, "127.0.0.1:3200")?,
             data: self.data(raw.data)?.into(),
             rules: self.rules(raw.rules)?,
             debug: self.debug(raw.debug)?,
@@ -138,8 +135,14 @@ impl Loader<'_> {
             query: self.query(raw.query, shares[memory::QUERY_CACHE])?,
             observe: observe(raw.observe),
             shutdown: self.shutdown(raw.shutdown)?,
+            tls: self.tls(raw.tls)?,
+            auth: self.auth(raw.auth)?,
+            limits: self.limits(raw.limits)?,
+            insecure: self.insecure(raw.insecure)?,
+            socket_mode: self.socket_mode(raw.socket_mode)?,
         };
         distinct_ports(&config)?;
+        nobody_unasked(&config, origins)?;
         Ok(config)
     }
 
@@ -147,7 +150,7 @@ impl Loader<'_> {
     fn text(
         &self,
         flag: &Option<String>,
-        (flag_name, env_name): (&'static str, &'static str),
+        (flag_name, env_name): Names,
         in_file: Key<String>,
     ) -> Option<Set<String>> {
         if let Some(value) = flag {
@@ -159,7 +162,7 @@ impl Loader<'_> {
         in_file.map(|spanned| Set { origin: self.origin(&spanned), value: spanned.value })
     }
 
-    fn origin<T>(&self, spanned: &Spanned<T>) -> Origin {
+    pub(super) fn origin<T>(&self, spanned: &Spanned<T>) -> Origin {
         match &self.file {
             Some(file) => Origin::File(file.place(spanned.referenced)),
             None => Origin::Default,
@@ -170,13 +173,30 @@ impl Loader<'_> {
         &self,
         key: &str,
         flag: &Option<String>,
-        names: (&'static str, &'static str),
+        names: Names,
         in_file: Key<String>,
         default: &str,
     ) -> Result<ListenAddress, ConfigError> {
         let set = self.text(flag, names, in_file);
         let set = set.unwrap_or_else(|| Set { value: default.into(), origin: Origin::Default });
         ListenAddress::parse(&set.value).map_err(|message| invalid(set.origin, key, message))
+    }
+
+    /// Who says where each server listens.
+    fn listeners(&self, raw: &RawConfig) -> [Origin; 3] {
+        let flags = self.flags;
+        let who = |flag, names, in_file: &Key<String>| {
+            self.text(flag, names, in_file.clone()).map_or(Origin::Default, |set| set.origin)
+        };
+        [who(&flags.grpc, GRPC, &raw.grpc), who(&flags.http, HTTP, &raw.http), who(&flags.api, API, &raw.api)]
+    }
+
+    /// Octal, as for chmod.
+    fn socket_mode(&self, in_file: Key<String>) -> Result<u32, ConfigError> {
+        let Some(written) = in_file else { return Ok(SOCKET_MODE) };
+        let mode = u32::from_str_radix(&written.value, 8).ok().filter(|mode| *mode <= 0o777);
+        let message = "write it like \"0660\": who may connect, as for chmod".into();
+        mode.ok_or_else(|| invalid(self.origin(&written), "socket_mode", message))
     }
 
     fn data(&self, in_file: Key<String>) -> Result<String, ConfigError> {
@@ -413,7 +433,7 @@ impl Loader<'_> {
         Ok(ActionConfig { kind, scope: raw.scope, key: raw.key.value, value })
     }
 
-    fn positive<T>(&self, key: &str, written: Key<T>, default: T) -> Result<T, ConfigError>
+    pub(super) fn positive<T>(&self, key: &str, written: Key<T>, default: T) -> Result<T, ConfigError>
     where
         T: Default + PartialEq,
     {
@@ -426,7 +446,12 @@ impl Loader<'_> {
         }
     }
 
-    fn positive_bytes(&self, key: &str, written: Key<ByteSize>, default: u64) -> Result<u64, ConfigError> {
+    pub(super) fn positive_bytes(
+        &self,
+        key: &str,
+        written: Key<ByteSize>,
+        default: u64,
+    ) -> Result<u64, ConfigError> {
         Ok(self.positive(key, written, ByteSize(default))?.0)
     }
 }
@@ -452,6 +477,6 @@ fn or<T>(written: Key<T>, default: T) -> T {
     written.map_or(default, |spanned| spanned.value)
 }
 
-fn invalid(origin: Origin, key: &str, message: String) -> ConfigError {
+pub(super) fn invalid(origin: Origin, key: &str, message: String) -> ConfigError {
     ConfigError::Invalid { origin, key: key.into(), message }
 }

@@ -23,6 +23,15 @@ pub struct LossLedger {
     pub expired: BTreeMap<Tenant, u64>,
 }
 
+impl LossLedger {
+    /// What became of one tenant's.
+    pub fn of(&self, tenant: &Tenant) -> Self {
+        let accounts = self.accounts.iter().filter(|account| account.tenant == *tenant).cloned().collect();
+        let expired = self.expired.get_key_value(tenant).map(|(tenant, spans)| (tenant.clone(), *spans));
+        Self { accounts, expired: expired.into_iter().collect() }
+    }
+}
+
 type Column = (&'static str, fn(&Account) -> u64);
 
 /// The columns, in the order of a span's life. What was dropped has its own, by rule.

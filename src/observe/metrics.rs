@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::losses::{Dropped, Outcomes};
 use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
+use crate::runtime::follow::StandingNow;
 
 /// The metrics as OpenMetrics 1.0 text, with the end marker.
 /// `application/openmetrics-text; version=1.0.0; charset=utf-8` is its media type.
@@ -22,6 +23,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     let mut families = Families(Registry::default());
     families.daemon(snapshot);
     families.receive(snapshot);
+    families.trust(snapshot);
     families.log(snapshot);
     families.sample(snapshot);
     families.decisions(snapshot);
@@ -96,6 +98,27 @@ impl Families {
         self.gauge("tracewell_receive_open_connections", "Connections open now", stats.connections_open());
         let used = snapshot.memory.used_by("admission");
         self.gauge_bytes("tracewell_receive_budget_used", "What requests in flight occupy", used);
+    }
+
+    fn trust(&mut self, snapshot: &Snapshot<'_>) {
+        let trust = snapshot.trust;
+        self.counter("tracewell_auth_admitted", "Requests let in by the gate", trust.admitted);
+        let denied = CounterBy::new("reason", trust.denied.iter().copied());
+        self.counter_by("tracewell_auth_denied", "Requests not let in by the gate", denied);
+        let hands = trust.handshakes;
+        let outcomes = [("done", hands.done), ("failed", hands.failed), ("plain_text", hands.plain_text)];
+        let help = "Handshakes of TLS by how they ended";
+        self.counter_by("tracewell_tls_handshakes", help, CounterBy::new("outcome", outcomes));
+        let of =
+            |value: fn(&StandingNow) -> u64| trust.standings.iter().map(move |one| (one.what, value(one)));
+        let valid = GaugeBy::new("what", of(|one| u64::from(one.error.is_none())));
+        let help = "Whether what these files hold is in force (1) or was refused (0)";
+        self.0.register("tracewell_trust_files_valid", help, valid);
+        let refused = CounterBy::new("what", of(|one| one.refused));
+        self.counter_by("tracewell_trust_files_refused", "How often such files were refused", refused);
+        let help = "When the first certificate of a listener expires, Unix time; 0 without any";
+        let expires = trust.certificate_expires_at() as f64;
+        self.gauge_seconds("tracewell_tls_certificate_expiry_timestamp", help, expires);
     }
 
     fn log(&mut self, snapshot: &Snapshot<'_>) {

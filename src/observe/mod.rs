@@ -5,9 +5,11 @@ mod losses;
 pub mod metrics;
 mod snapshot;
 pub mod status;
+mod trust;
 
 #[cfg(test)]
 mod tests;
 
 pub use losses::LossLedger;
 pub use snapshot::{MemoryPart, MemoryUse, Snapshot, StoreStats};
+pub use trust::TrustNow;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::losses::LossLedger;
+use super::trust::TrustNow;
 use crate::ledger::LedgerStats;
 use crate::log::LogStats;
 use crate::receive::ReceiveStats;
@@ -43,6 +44,8 @@ pub struct Snapshot<'a> {
     pub rules: &'a RulesStatus,
     /// What became of every span.
     pub losses: &'a LossLedger,
+    /// Who was let in.
+    pub trust: &'a TrustNow,
     /// What was stored.
     pub store: &'a StoreStats,
     /// What the process uses, where the system says.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
-/// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`,
+/// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
 /// `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
 pub fn status(snapshot: &Snapshot<'_>) -> Value {
     json!({
@@ -17,6 +17,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "not_ready_reason": snapshot.ready.as_ref().err(),
         "rules": snapshot.rules,
         "receive": receive(snapshot),
+        "trust": super::trust::status(snapshot.trust),
         "log": log(snapshot),
         "sample": sample(snapshot),
         "losses": super::losses::status(snapshot.losses),

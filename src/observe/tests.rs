@@ -24,6 +24,7 @@ struct Daemon {
     ledger: LedgerStats,
     rules: RulesStatus,
     losses: LossLedger,
+    trust: TrustNow,
     store: StoreStats,
 }
 
@@ -77,6 +78,7 @@ impl Daemon {
                 }],
                 expired: [(Tenant::default(), 2)].into(),
             },
+            trust: TrustNow { denied: vec![("missing", 3)], ..TrustNow::default() },
             store: StoreStats { batches: 5, spans: 25, bytes: 777, ..StoreStats::default() },
         }
     }
@@ -92,6 +94,7 @@ impl Daemon {
             ledger: &self.ledger,
             rules: &self.rules,
             losses: &self.losses,
+            trust: &self.trust,
             store: &self.store,
             process: Some(ProcessUsage {
                 cpu: Duration::from_millis(1250),
@@ -155,6 +158,8 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_receive_rejected_spans_total", 0.0),
         ("tracewell_receive_wire_bytes_total", 0.0),
         ("tracewell_receive_budget_used_bytes", 600.0),
+        ("tracewell_auth_denied_total{reason=\"missing\"}", 3.0),
+        ("tracewell_tls_certificate_expiry_timestamp_seconds", 0.0),
         ("tracewell_memory_bytes{part=\"admission\"}", 600.0),
         ("tracewell_memory_bound_bytes{part=\"admission\"}", 1000.0),
         ("tracewell_memory_limit_bytes", 5000.0),

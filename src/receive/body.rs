@@ -86,15 +86,15 @@ impl Limits {
     }
 
     /// Reads on and throws away, so that a sender in the middle of an HTTP/1.1 body gets to read our answer
-    /// rather than a reset. Gives up after as much as a request may be.
-    pub(super) async fn discard<B>(&self, body: &mut B)
+    /// rather than a reset. Gives up after this many bytes.
+    pub(super) async fn discard<B>(&self, body: &mut B, bytes_max: usize)
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if body.size_hint().lower() > self.bytes_max as u64 {
+        if body.size_hint().lower() > bytes_max as u64 {
             return;
         }
-        let mut left = self.bytes_max;
+        let mut left = bytes_max;
         let _: Result<(), Failure> = self
             .in_time(async {
                 while let Some(piece) = next_piece(body).await? {

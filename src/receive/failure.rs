@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tonic::Code;
 
 use super::Refusal;
 use super::admission::Exhausted;
 use super::stats::Reason;
+use crate::auth::Denied;
 
 /// Why a request is not answered with success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,11 @@ pub(super) enum Failure {
     Path(String),
     /// A gRPC call that does not keep to the protocol, with the status gRPC prescribes for it.
     Protocol { code: Code, message: String },
+    /// Nobody, or nobody who may do this. `challenge` is what is asked for.
+    Denied { denied: Denied, challenge: HeaderValue },
+    /// Over the rate of its tenant.
+    #[allow(dead_code)]
+    OverRate { retry_after: Duration, message: String },
 }
 
 impl Failure {
@@ -54,6 +60,9 @@ impl Failure {
             Self::TimedOut(_) => Reason::TimedOut,
             Self::Disconnected => Reason::Disconnected,
             Self::Encoding(_) | Self::MediaType(_) | Self::Method(_) | Self::Path(_) => Reason::Unsupported,
+            Self::Denied { denied, .. } if denied.is_forbidden() => Reason::Forbidden,
+            Self::Denied { .. } => Reason::Unauthenticated,
+            Self::OverRate { .. } => Reason::RateLimited,
         }
     }
 
@@ -62,7 +71,11 @@ impl Failure {
         match self {
             Self::Malformed { .. } | Self::MediaType(_) => Code::InvalidArgument,
             Self::TooLarge { .. } => Code::ResourceExhausted,
-            Self::NoRoom | Self::ComeBack { .. } => Code::Unavailable,
+            // Every exporter sends again what was UNAVAILABLE; some throw away what was RESOURCE_EXHAUSTED.
+            Self::NoRoom | Self::ComeBack { .. } | Self::OverRate { .. } => Code::Unavailable,
+            Self::Denied { denied, .. } if denied.is_transient() => Code::Unavailable,
+            Self::Denied { denied, .. } if denied.is_forbidden() => Code::PermissionDenied,
+            Self::Denied { .. } => Code::Unauthenticated,
             Self::TimedOut(_) => Code::DeadlineExceeded,
             Self::Disconnected => Code::Cancelled,
             Self::Encoding(_) | Self::Method(_) => Code::Unimplemented,
@@ -81,6 +94,10 @@ impl Failure {
             Self::Encoding(_) | Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path(_) => StatusCode::NOT_FOUND,
+            Self::Denied { denied, .. } if denied.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied { denied, .. } if denied.is_forbidden() => StatusCode::FORBIDDEN,
+            Self::Denied { .. } => StatusCode::UNAUTHORIZED,
+            Self::OverRate { .. } => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -88,7 +105,8 @@ impl Failure {
     pub(super) fn retry_after(&self, default: Duration) -> Option<Duration> {
         match self {
             Self::NoRoom | Self::TimedOut(_) => Some(default),
-            Self::ComeBack { retry_after, .. } => Some(*retry_after),
+            Self::ComeBack { retry_after, .. } | Self::OverRate { retry_after, .. } => Some(*retry_after),
+            Self::Denied { denied, .. } if denied.is_transient() => Some(default),
             _ => None,
         }
     }
@@ -104,7 +122,10 @@ impl Failure {
                 )
             }
             Self::NoRoom => "too many bytes in flight".into(),
-            Self::ComeBack { message, .. } | Self::Protocol { message, .. } => message.clone(),
+            Self::ComeBack { message, .. }
+            | Self::OverRate { message, .. }
+            | Self::Protocol { message, .. } => message.clone(),
+            Self::Denied { denied, .. } => denied.to_string(),
             Self::TimedOut(after) => format!("the body did not arrive within {} s", after.as_secs_f64()),
             Self::Disconnected => "the body ended early".into(),
             Self::Encoding(name) => {

@@ -1,13 +1,10 @@
 //! OTLP/gRPC. The framing is our own, so that a message stays one [`Bytes`] and every status is the one that OTLP
 //! names; gRPC libraries answer an oversize message with a status that makes senders repeat it for ever.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -19,9 +16,9 @@ use tonic::Code;
 use super::decompress::Encoding;
 use super::failure::Failure;
 use super::reply::Reply;
-use super::room::Room;
+use super::room::{Peer, Room};
 use super::stats::Transport;
-use super::{Accepted, Ingest, Origin, status};
+use super::{Accepted, Ingest, status};
 
 const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -32,11 +29,7 @@ const SERVING: &[u8] = &[0x08, 0x01];
 const HEALTH_CHECK_BYTES_MAX: usize = 1024;
 
 /// Answers one call.
-pub(super) async fn answer<I, B>(
-    room: &Room<I>,
-    client: Option<SocketAddr>,
-    request: Request<B>,
-) -> Response<Reply>
+pub(super) async fn answer<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Response<Reply>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
@@ -45,7 +38,7 @@ where
         return not_grpc();
     }
     let result = match request.uri().path() {
-        EXPORT => export(room, client, request).await,
+        EXPORT => export(room, peer, request).await,
         HEALTH_CHECK => check_health(room, request).await,
         other => {
             let message = format!("unknown method {other:.200}");
@@ -58,28 +51,19 @@ where
     }
 }
 
-async fn export<I, B>(
-    room: &Room<I>,
-    client: Option<SocketAddr>,
-    request: Request<B>,
-) -> Result<Vec<u8>, Failure>
+async fn export<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Result<Vec<u8>, Failure>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
 {
-    let arrived_unix_nano = room.arrived(Transport::Grpc);
     let (head, mut body) = request.into_parts();
-    let read = async {
-        let encoding = Encoding::from_header(head.headers.get("grpc-encoding"))?;
-        room.limits.read_message(&mut body, encoding).await
+    let result = async {
+        let encoding = Encoding::from_header(head.headers.get("grpc-encoding"));
+        let arrival = room.arrived(Transport::Grpc, peer, head.headers).await?;
+        let inflated = room.limits.read_message(&mut body, encoding?).await?;
+        room.submit(inflated, arrival).await
     };
-    let result = match read.await {
-        Ok(inflated) => {
-            let origin = Origin { client, headers: Arc::new(head.headers) };
-            room.submit(inflated, arrived_unix_nano, origin).await
-        }
-        Err(failure) => Err(failure),
-    };
+    let result = result.await;
     let accepted = room.counted(result)?;
     Ok(export_response(&accepted).encode_to_vec())
 }
@@ -153,8 +137,14 @@ fn trailers_only(failure: &Failure, retry_after: std::time::Duration) -> Respons
     if let Ok(details) = HeaderValue::try_from(details) {
         headers.insert("grpc-status-details-bin", details);
     }
-    if matches!(failure, Failure::Encoding(_)) {
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static(Encoding::ACCEPTED));
+    match failure {
+        Failure::Encoding(_) => {
+            headers.insert("grpc-accept-encoding", HeaderValue::from_static(Encoding::ACCEPTED));
+        }
+        Failure::Denied { challenge, .. } if failure.code() == Code::Unauthenticated => {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        _ => {}
     }
     response
 }

@@ -1,11 +1,10 @@
 //! OTLP/HTTP: `POST /v1/traces` with protobuf or JSON. Answers, errors included, come in the request's own type.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use prost::Message;
 use serde_json::json;
@@ -14,13 +13,15 @@ use super::decompress::{Encoding, Inflated};
 use super::failure::Failure;
 use super::otlp_grpc::export_response;
 use super::reply::Reply;
-use super::room::Room;
+use super::room::{Arrival, Peer, Room};
 use super::stats::{Reason, Transport};
-use super::{Accepted, Ingest, Origin, json, status};
+use super::{Accepted, Ingest, json, status};
 
 const PATH: &str = "/v1/traces";
 /// More JSON than this would keep other requests waiting while it is converted.
 const JSON_INLINE_BYTES_MAX: usize = 256 * 1024;
+/// Read and thrown away of the body of a sender who is not let in, so that it gets to read why.
+const STRANGERS_BYTES_MAX: usize = 1024 * 1024;
 
 /// The encodings of OTLP/HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,36 +58,43 @@ impl MediaType {
 }
 
 /// Answers one request.
-pub(super) async fn answer<I, B>(
-    room: &Room<I>,
-    client: Option<SocketAddr>,
-    request: Request<B>,
-) -> Response<Reply>
+pub(super) async fn answer<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Response<Reply>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
 {
-    let (head, mut body) = request.into_parts();
-    let origin = Origin { client, headers: Arc::new(head.headers) };
-    let media_type = MediaType::of(&origin.headers);
+    let (mut head, mut body) = request.into_parts();
+    let media_type = MediaType::of(&head.headers);
+    // Such a sender waits for our answer before it sends anything.
+    let waits = head.headers.contains_key(EXPECT);
     let result = match route(&head.method, head.uri.path()).and(media_type.clone()) {
-        Ok(media_type) => export(room, media_type, &origin, &mut body).await,
+        Ok(media_type) => {
+            let headers = std::mem::take(&mut head.headers);
+            export(room, media_type, peer, headers, &mut body).await
+        }
         Err(failure) => Err(failure),
     };
     let result = room.counted(result);
     if let Err(failure) = &result
         && head.version < Version::HTTP_2
-        // Such a sender waits for our answer before it sends anything.
-        && !origin.headers.contains_key(EXPECT)
+        && !waits
         && !matches!(failure.reason(), Reason::TimedOut | Reason::Disconnected)
     {
-        room.limits.discard(&mut body).await;
+        room.limits.discard(&mut body, discarded_bytes_max(room, failure)).await;
     }
     // What we cannot read may be a person's attempt: JSON is readable by both.
     let media_type = media_type.unwrap_or(MediaType::Json);
     match result {
         Ok(accepted) => success(media_type, &accepted),
         Err(failure) => refused(media_type, &failure, room.config.retry_after),
+    }
+}
+
+/// How much of a refused body is read on: little of somebody's who does not belong here.
+fn discarded_bytes_max<I>(room: &Room<I>, failure: &Failure) -> usize {
+    match failure {
+        Failure::Denied { .. } => STRANGERS_BYTES_MAX.min(room.limits.bytes_max),
+        _ => room.limits.bytes_max,
     }
 }
 
@@ -103,27 +111,27 @@ fn route(method: &Method, path: &str) -> Result<(), Failure> {
 async fn export<I, B>(
     room: &Room<I>,
     media_type: MediaType,
-    origin: &Origin,
+    peer: &Peer,
+    headers: HeaderMap,
     body: &mut B,
 ) -> Result<Accepted, Failure>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
 {
-    let arrived_unix_nano = room.arrived(media_type.transport());
-    let encoding = Encoding::from_header(origin.headers.get(CONTENT_ENCODING))?;
-    let inflated = room.limits.read(body, encoding).await?;
+    let encoding = Encoding::from_header(headers.get(CONTENT_ENCODING));
+    let arrival = room.arrived(media_type.transport(), peer, headers).await?;
+    let inflated = room.limits.read(body, encoding?).await?;
     match media_type {
-        MediaType::Protobuf => room.submit(inflated, arrived_unix_nano, origin.clone()).await,
-        MediaType::Json => export_json(room, inflated, arrived_unix_nano, origin.clone()).await,
+        MediaType::Protobuf => room.submit(inflated, arrival).await,
+        MediaType::Json => export_json(room, inflated, arrival).await,
     }
 }
 
 async fn export_json<I: Ingest>(
     room: &Room<I>,
     mut inflated: Inflated,
-    arrived_unix_nano: u64,
-    origin: Origin,
+    arrival: Arrival,
 ) -> Result<Accepted, Failure> {
     // The protobuf is never longer than the JSON; while it is written there are both.
     let json_bytes = inflated.permit.bytes();
@@ -134,7 +142,7 @@ async fn export_json<I: Ingest>(
         let converted = room.tasks.spawn_blocking(|| convert(inflated)).await;
         converted.unwrap_or_else(|_| Err(Failure::malformed("this JSON cannot be read")))?
     };
-    let mut accepted = room.submit(inflated, arrived_unix_nano, origin).await?;
+    let mut accepted = room.submit(inflated, arrival).await?;
     if snake_case_keys > 0 {
         room.stats.count_json_snake_case_keys(snake_case_keys);
         if accepted.message.is_empty() {
@@ -188,6 +196,9 @@ fn refused(media_type: MediaType, failure: &Failure, retry_after: std::time::Dur
     match failure {
         Failure::Method(_) => headers.insert(ALLOW, HeaderValue::from_static("POST")),
         Failure::Encoding(_) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Encoding::ACCEPTED)),
+        Failure::Denied { challenge, .. } if failure.http_status() == StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone())
+        }
         _ => None,
     };
     response

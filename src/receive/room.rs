@@ -1,8 +1,11 @@
 //! What all requests share, whatever they came in by.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
 use tokio::runtime::Handle;
 
 use super::admission::Budget;
@@ -12,7 +15,24 @@ use super::decompress::Inflated;
 use super::failure::Failure;
 use super::stats::{Reason, ReceiveStats, Transport};
 use super::{Accepted, ExportRequest, Ingest, Origin};
-use crate::runtime::{Clock, RequestId, Tenant};
+use crate::auth::{Admitted, ClientCertificate, Gate, Scope, Shown};
+use crate::runtime::{Clock, RequestId};
+
+/// The other side of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// Its address; `None` on a Unix socket.
+    pub(super) address: Option<SocketAddr>,
+    /// The certificate it showed.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// A request that was let in: who sent it, and when.
+pub(super) struct Arrival {
+    admitted: Admitted,
+    unix_nano: u64,
+    origin: Origin,
+}
 
 /// Configuration, budget, counters, and the stage behind.
 pub(super) struct Room<I> {
@@ -23,11 +43,18 @@ pub(super) struct Room<I> {
     pub(super) tasks: Handle,
     ingest: Arc<I>,
     clock: Arc<dyn Clock>,
+    gate: Arc<Gate>,
     next_request_id: AtomicU64,
 }
 
 impl<I: Ingest> Room<I> {
-    pub(super) fn new(config: ReceiveConfig, ingest: Arc<I>, clock: Arc<dyn Clock>, tasks: Handle) -> Self {
+    pub(super) fn new(
+        config: ReceiveConfig,
+        ingest: Arc<I>,
+        clock: Arc<dyn Clock>,
+        tasks: Handle,
+        gate: Arc<Gate>,
+    ) -> Self {
         let limits = Limits {
             budget: Budget::new(config.in_flight_bytes_max),
             bytes_max: config.request_bytes_max,
@@ -35,22 +62,31 @@ impl<I: Ingest> Room<I> {
         };
         // Ids go on where no earlier run of the program can have come: its count never overtakes nanoseconds.
         let next_request_id = AtomicU64::new(clock.now_unix_nano());
-        Self { config, limits, stats: Arc::default(), tasks, ingest, clock, next_request_id }
+        Self { config, limits, stats: Arc::default(), tasks, ingest, clock, gate, next_request_id }
     }
 
-    /// An export request has arrived; says when.
-    pub(super) fn arrived(&self, transport: Transport) -> u64 {
+    /// An export request's head has arrived: lets it in before anything of its body is read, or not. Whoever comes after
+    /// sees no credential any more.
+    pub(super) async fn arrived(
+        &self,
+        transport: Transport,
+        peer: &Peer,
+        mut headers: HeaderMap,
+    ) -> Result<Arrival, Failure> {
         self.stats.count_request(transport);
-        self.clock.now_unix_nano()
+        let unix_nano = self.clock.now_unix_nano();
+        let shown = Shown { headers: &headers, certificate: peer.certificate.as_deref() };
+        let admitted = self.gate.admit(shown, Scope::Write).await;
+        let admitted =
+            admitted.map_err(|denied| Failure::Denied { denied, challenge: self.gate.challenge() })?;
+        headers.remove(AUTHORIZATION);
+        headers.remove(COOKIE);
+        let origin = Origin { client: peer.address, headers: Arc::new(headers) };
+        Ok(Arrival { admitted, unix_nano, origin })
     }
 
     /// Hands a request over. Its bytes count against the budget until the answer is known.
-    pub(super) async fn submit(
-        &self,
-        inflated: Inflated,
-        received_unix_nano: u64,
-        origin: Origin,
-    ) -> Result<Accepted, Failure> {
+    pub(super) async fn submit(&self, inflated: Inflated, arrival: Arrival) -> Result<Accepted, Failure> {
         let Inflated { body, wire_bytes, permit } = inflated;
         self.stats.count_bytes(wire_bytes, body.len());
         if body.is_empty() {
@@ -58,8 +94,8 @@ impl<I: Ingest> Room<I> {
         }
         let request_id = RequestId(self.next_request_id.fetch_add(1, Ordering::Relaxed));
         tracing::trace!(%request_id, bytes = body.len(), "received");
-        let tenant = Tenant::default();
-        let request = ExportRequest { tenant, request_id, received_unix_nano, origin, body };
+        let Arrival { admitted: Admitted { tenant, .. }, unix_nano, origin } = arrival;
+        let request = ExportRequest { tenant, request_id, received_unix_nano: unix_nano, origin, body };
         let result = self.ingest.ingest(request).await;
         drop(permit);
         result.map_err(|refusal| {

@@ -2,18 +2,15 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -23,10 +20,12 @@ use super::admission::Budget;
 use super::config::{ReceiveConfig, ReceiveConfigError};
 use super::preface::{Http, sniff};
 use super::reply::Reply;
-use super::room::Room;
+use super::room::{Peer, Room};
 use super::stats::ReceiveStats;
 use super::{Ingest, otlp_grpc, otlp_http};
+use crate::auth::{ClientCertificate, Gate};
 use crate::runtime::Clock;
+use crate::runtime::net::{Connection, Incoming, Listener};
 
 /// A message in one frame is never copied; more than this in a frame is not worth the buffer.
 const H2_FRAME_BYTES: u32 = 1024 * 1024;
@@ -40,9 +39,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// OTLP/gRPC, over HTTP/2 without TLS.
+    /// OTLP/gRPC, over HTTP/2.
     Grpc,
-    /// OTLP/HTTP, over HTTP/1.1 and HTTP/2 without TLS.
+    /// OTLP/HTTP, over HTTP/1.1 and HTTP/2.
     Http,
 }
 
@@ -58,7 +57,7 @@ impl<I> Clone for Receiver<I> {
 }
 
 impl<I: Ingest> Receiver<I> {
-    /// Receivers that hand over to `ingest`. Connections run as tasks of `tasks`.
+    /// Receivers that hand over to `ingest` whatever anybody sends. Connections run as tasks of `tasks`.
     ///
     /// # Errors
     /// When the configuration cannot work.
@@ -68,8 +67,23 @@ impl<I: Ingest> Receiver<I> {
         clock: Arc<dyn Clock>,
         tasks: Handle,
     ) -> Result<Self, ReceiveConfigError> {
+        let gate = Arc::new(Gate::open(clock.clone(), tasks.clone()));
+        Self::guarded(config, ingest, clock, tasks, gate)
+    }
+
+    /// The same, where `gate` says who is let in.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn guarded(
+        config: ReceiveConfig,
+        ingest: Arc<I>,
+        clock: Arc<dyn Clock>,
+        tasks: Handle,
+        gate: Arc<Gate>,
+    ) -> Result<Self, ReceiveConfigError> {
         config.validate()?;
-        Ok(Self { room: Arc::new(Room::new(config, ingest, clock, tasks)) })
+        Ok(Self { room: Arc::new(Room::new(config, ingest, clock, tasks, gate)) })
     }
 
     /// The counters.
@@ -84,15 +98,14 @@ impl<I: Ingest> Receiver<I> {
 
     /// Serves until `shutdown` is cancelled; then stops accepting, lets requests in flight finish, and returns.
     /// A caller with a deadline drops the future: connections still open are then cut.
-    pub async fn serve(self, protocol: Protocol, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn serve(self, protocol: Protocol, listener: impl Into<Listener>, shutdown: CancellationToken) {
+        let listener = listener.into();
         let mut connections = JoinSet::new();
-        while let Some((stream, client)) = self.accept(&listener, &mut connections, &shutdown).await {
-            // Answers are small and awaited: they must not wait for more to send.
-            let _ = stream.set_nodelay(true);
+        while let Some(incoming) = self.accept(&listener, &mut connections, &shutdown).await {
             let (room, shutdown) = (self.room.clone(), shutdown.clone());
             let connection = async move {
                 let _open = Open::new(room.stats.clone());
-                serve_connection(&room, protocol, stream, Some(client), shutdown).await;
+                serve_incoming(&room, protocol, incoming, shutdown).await;
             };
             connections.spawn_on(connection, &self.room.tasks);
         }
@@ -103,10 +116,10 @@ impl<I: Ingest> Receiver<I> {
     /// The next connection, once there is a place for it; `None` when it is time to stop.
     async fn accept(
         &self,
-        listener: &TcpListener,
+        listener: &Listener,
         connections: &mut JoinSet<()>,
         shutdown: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr)> {
+    ) -> Option<Incoming> {
         loop {
             let full = connections.len() >= self.room.config.connections_max;
             tokio::select! {
@@ -147,11 +160,32 @@ impl Drop for Open {
     }
 }
 
+async fn serve_incoming<I: Ingest>(
+    room: &Arc<Room<I>>,
+    protocol: Protocol,
+    incoming: Incoming,
+    shutdown: CancellationToken,
+) {
+    let address = incoming.client;
+    let ready = tokio::select! {
+        () = shutdown.cancelled() => return,
+        ready = incoming.ready() => ready,
+    };
+    match ready {
+        Ok(Connection { stream, certificate }) => {
+            let certificate = certificate.map(|certificate| Arc::new(ClientCertificate::of(&certificate)));
+            let peer = Peer { address, certificate };
+            serve_connection(room, protocol, stream, peer, shutdown).await;
+        }
+        Err(error) => tracing::debug!(%error, "no handshake"),
+    }
+}
+
 async fn serve_connection<I, T>(
     room: &Arc<Room<I>>,
     protocol: Protocol,
     stream: T,
-    client: Option<SocketAddr>,
+    peer: Peer,
     shutdown: CancellationToken,
 ) where
     I: Ingest,
@@ -166,8 +200,8 @@ async fn serve_connection<I, T>(
         },
     };
     let service = {
-        let room = room.clone();
-        service_fn(move |request| answer(room.clone(), protocol, client, request))
+        let (room, peer) = (room.clone(), Arc::new(peer));
+        service_fn(move |request| answer(room.clone(), protocol, peer.clone(), request))
     };
     let stream = TokioIo::new(stream);
     let result = match http {
@@ -207,12 +241,12 @@ where
 async fn answer<I: Ingest>(
     room: Arc<Room<I>>,
     protocol: Protocol,
-    client: Option<SocketAddr>,
-    request: Request<Incoming>,
+    peer: Arc<Peer>,
+    request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     Ok(match protocol {
-        Protocol::Grpc => otlp_grpc::answer(&room, client, request).await,
-        Protocol::Http => otlp_http::answer(&room, client, request).await,
+        Protocol::Grpc => otlp_grpc::answer(&room, &peer, request).await,
+        Protocol::Http => otlp_http::answer(&room, &peer, request).await,
     })
 }
 

@@ -44,11 +44,17 @@ pub enum Reason {
     Disconnected,
     /// A path, method, content type or compression that is not spoken here.
     Unsupported,
+    /// Nobody that is known here.
+    Unauthenticated,
+    /// Somebody who may not do this.
+    Forbidden,
+    /// Over the rate of its tenant.
+    RateLimited,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::TooLarge,
         Self::Overloaded,
@@ -56,6 +62,9 @@ impl Reason {
         Self::TimedOut,
         Self::Disconnected,
         Self::Unsupported,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RateLimited,
     ];
 
     /// A label for metrics.
@@ -68,6 +77,9 @@ impl Reason {
             Self::TimedOut => "timed_out",
             Self::Disconnected => "disconnected",
             Self::Unsupported => "unsupported",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

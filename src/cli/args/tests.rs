@@ -39,7 +39,9 @@ fn nothing_is_needed() {
 #[test]
 fn flags_reach_the_configuration() {
     let line = ["--demo", "--grpc", "a:1", "--http=b:2", "--api", "c:3", "--data", "d", "--store", "s3://e"];
-    let args = run(&[&line[..], &["--rules", "f", "--config", "g", "--color", "never"]].concat()).unwrap();
+    let args =
+        run(&[&line[..], &["--rules", "f", "--config", "g", "--color", "never", "--insecure"]].concat())
+            .unwrap();
     assert!(args.demo);
     let text = |text: &str| Some(text.to_owned());
     let expected = Flags {
@@ -50,6 +52,7 @@ fn flags_reach_the_configuration() {
         store: text("s3://e"),
         rules: text("f"),
         config: text("g"),
+        insecure: true,
     };
     assert_eq!(Flags::from(&args), expected);
 }
@@ -69,7 +72,7 @@ fn help_names_every_variable_and_has_examples() {
     let mut command = Cli::command();
     let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for name in ["GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG"] {
+    for name in ["GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG", "INSECURE"] {
         assert!(help.contains(&format!("[env: TRACEWELL_{name}]")), "{name} in {help}");
     }
     assert!(help.contains("tracewell run --demo"), "{help}");
