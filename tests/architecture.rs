@@ -88,6 +88,22 @@ fn each_room_knows_only_the_rooms_before_it() {
 }
 
 #[test]
+fn no_answer_is_about_a_tenant_that_nobody_is() {
+    let door = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/door.rs");
+    let mut wrong = Vec::new();
+    for path in rust_files("src/api").into_iter().filter(|path| !is_test(path) && *path != door) {
+        if std::fs::read_to_string(&path).unwrap().contains("Tenant::default") {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "these take the default tenant instead of who asks (api::door): {}",
+        wrong.join(", ")
+    );
+}
+
+#[test]
 fn only_app_and_runtime_spawn() {
     let mut wrong = Vec::new();
     for path in rust_files("src").into_iter().filter(|path| !is_test(path)) {

@@ -13,16 +13,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::door::Peer;
 use super::{Api, ApiConfig};
 use crate::auth::ClientCertificate;
-use crate::runtime::net::{self, Connection, Listener};
+use crate::runtime::net::{self, Connection, Listener, sniff};
 
 /// The longest URL that HTTP libraries take (64 KiB) fits, with room for other headers.
 const HEAD_BYTES_MAX: usize = 256 * 1024;
+/// HTTP/2 streams of one connection at a time.
+const STREAMS_MAX: u32 = 64;
 /// How long accepting rests when the system is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,6 +87,12 @@ async fn serve_connection(
         Ok(connection) => connection,
         Err(error) => return tracing::debug!(%error, "no handshake"),
     };
+    // Who connects and says nothing would take a place for ever.
+    let sniffed = tokio::select! {
+        () = shutdown.cancelled() => return,
+        sniffed = timeout(config.header_timeout, sniff(stream)) => sniffed,
+    };
+    let Ok(Ok((_, stream))) = sniffed else { return };
     let certificate = certificate.map(|certificate| Arc::new(ClientCertificate::of(&certificate)));
     let peer = Peer { certificate };
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -100,6 +109,7 @@ async fn serve_connection(
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Duration::from_secs(30));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {

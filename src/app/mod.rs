@@ -21,6 +21,7 @@ pub mod memory;
 #[doc(hidden)]
 pub mod noting;
 mod pin;
+mod receiving;
 mod recording;
 #[doc(hidden)]
 pub mod replay;

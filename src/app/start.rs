@@ -19,6 +19,7 @@ use super::listeners::Listeners;
 use super::memory::{Memory, NotesBudget, questions};
 use super::noting;
 use super::pin::Pinning;
+use super::receiving::receiver;
 use super::recording;
 use super::replay::{replayed, resume};
 use super::rescue::{Rescuing, WISHES_QUEUE};
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::enrich::{Enricher, detect};
 use crate::log::{LogConfig, LogWriter, Opened, Recorder};
 use crate::query::{Engine, Recent};
-use crate::receive::{Protocol, ReceiveConfig, Receiver};
+use crate::receive::Protocol;
 use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
@@ -257,26 +258,6 @@ fn pipeline(
         gauges: gauges.clone(),
         notes: notes.clone(),
     })
-}
-
-fn receiver(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
-    pipeline: Pipeline,
-    trust: &Trust,
-) -> Result<Receiver<Pipeline>, StartError> {
-    let section = &config.receive;
-    let receive = ReceiveConfig {
-        request_bytes_max: section.limit as usize,
-        in_flight_bytes_max: section.budget as usize,
-        connections_max: section.connections,
-        header_timeout: section.header_timeout,
-        body_timeout: section.body_timeout,
-        ..ReceiveConfig::default()
-    };
-    Receiver::guarded(receive, Arc::new(pipeline), clock.clone(), tasks.runtime(), trust.gate.clone())
-        .map_err(|e| StartError::Setting(e.to_string()))
 }
 
 /// What questions see of the log.

@@ -12,6 +12,10 @@ use super::validate::{Loader, invalid};
 use crate::runtime::Tenant;
 
 const BURST: Duration = Duration::from_secs(2);
+const STREAMS: u32 = 256;
+const HEADER_BYTES: u64 = 32 << 10;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a tenant may send, on average; `None` is without limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,6 +41,34 @@ pub struct LimitsSection {
     pub default: RateSection,
     /// Rates of their own.
     pub tenants: BTreeMap<Tenant, RateSection>,
+}
+
+/// What holds for each connection to the receivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeersSection {
+    /// HTTP/2 streams of one connection at a time.
+    pub streams: u32,
+    /// Bytes of one request's headers.
+    pub header_bytes: u32,
+    /// Quiet time after which an HTTP/2 connection is pinged,
+    pub keepalive_interval: Duration,
+    /// and how long the answer may take.
+    pub keepalive_timeout: Duration,
+    /// Whose pages may send from browsers, as they are written.
+    pub cors_origins: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawKeepalive {
+    interval: Key<Period>,
+    timeout: Key<Period>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCors {
+    origins: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -66,6 +98,28 @@ impl Loader<'_> {
             tenants.insert(tenant, self.rate(&key, rate, default)?);
         }
         Ok(LimitsSection { default, tenants })
+    }
+
+    pub(super) fn peers(
+        &self,
+        streams: Key<u32>,
+        header_bytes: Key<ByteSize>,
+        keepalive: RawKeepalive,
+        cors: RawCors,
+    ) -> Result<PeersSection, ConfigError> {
+        let origin = header_bytes.as_ref().map_or(Origin::Default, |written| self.origin(written));
+        let bytes = self.positive_bytes("receive.header_bytes", header_bytes, HEADER_BYTES)?;
+        if !(8 << 10..=1 << 20).contains(&bytes) {
+            return Err(invalid(origin, "receive.header_bytes", "must be from 8KiB to 1MiB".into()));
+        }
+        let (interval, timeout) = ("receive.keepalive.interval", "receive.keepalive.timeout");
+        Ok(PeersSection {
+            streams: self.positive("receive.streams", streams, STREAMS)?,
+            header_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            keepalive_interval: self.positive(interval, keepalive.interval, Period(KEEPALIVE_INTERVAL))?.0,
+            keepalive_timeout: self.positive(timeout, keepalive.timeout, Period(KEEPALIVE_TIMEOUT))?.0,
+            cors_origins: cors.origins.unwrap_or_default(),
+        })
     }
 
     /// What is not written is as for everybody.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
-pub use limits::{LimitsSection, RateSection};
+pub use limits::{LimitsSection, PeersSection, RateSection};
 pub use memory::{QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
     CompactionSection, DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection,

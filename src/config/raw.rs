@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::Spanned;
 
 use super::auth::RawAuth;
-use super::limits::RawLimits;
+use super::limits::{RawCors, RawKeepalive, RawLimits};
 use super::sections::{LogFormat, LogLevel};
 use super::tls::RawTls;
 use super::units::{ByteSize, Period};
@@ -91,6 +91,12 @@ pub(super) struct RawReceive {
     pub(super) header_timeout: Key<Period>,
     pub(super) body_timeout: Key<Period>,
     pub(super) connections: Key<usize>,
+    pub(super) streams: Key<u32>,
+    pub(super) header_bytes: Key<ByteSize>,
+    #[serde(deserialize_with = "section")]
+    pub(super) keepalive: RawKeepalive,
+    #[serde(deserialize_with = "section")]
+    pub(super) cors: RawCors,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -39,6 +39,8 @@ pub struct ReceiveSection {
     pub body_timeout: Duration,
     /// The most connections open at once, on each of the two ports.
     pub connections: usize,
+    /// HTTP/2, and browsers.
+    pub peers: super::PeersSection,
 }
 
 /// Where kept spans go, and when.

@@ -84,8 +84,8 @@ impl RawTls {
 
 impl Loader<'_> {
     pub(super) fn tls(&self, raw: RawTls) -> Result<TlsSection, ConfigError> {
-        let api = raw.for_api().map(|api| self.server_files(&api, "tls.api")).transpose()?;
         let otlp = raw.is_on().then(|| self.server_files(&raw, "tls")).transpose()?;
+        let api = raw.for_api().map(|api| self.server_files(&api, "tls.api")).transpose()?;
         let timeout =
             self.positive("tls.handshake_timeout", raw.handshake_timeout, Period(HANDSHAKE_TIMEOUT))?;
         Ok(TlsSection { otlp, api, handshake_timeout: timeout.0 })

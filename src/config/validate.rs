@@ -296,6 +296,7 @@ impl Loader<'_> {
                 .0,
             body_timeout: self.positive("receive.body_timeout", raw.body_timeout, Period(BODY_TIMEOUT))?.0,
             connections: self.positive("receive.connections", raw.connections, CONNECTIONS)?,
+            peers: self.peers(raw.streams, raw.header_bytes, raw.keepalive, raw.cors)?,
         };
         if !(REQUEST_BYTES_MIN..=1 << 30).contains(&section.limit) {
             let message = "must be from 1KiB to 1GiB".into();

@@ -1,16 +1,24 @@
 //! Admission by bytes: what a request occupies in memory is reserved before it is read, and given back when it is
-//! answered.
+//! answered. Tenants share fairly: who floods takes what is free, and no more than its share once somebody else waits.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
+use crate::runtime::Tenant;
+
 /// How many may wait for room at a time; each costs a task's state. The next one is told to come back at once.
 const WAITING_MAX: usize = 256;
+/// Of those, how many of one tenant.
+const WAITING_OF_ONE_MAX: usize = 192;
+/// With several tenants, the part that all requests of one leave to others, so that somebody new finds room even while slow
+/// bodies hold the rest.
+const LEFT_TO_OTHERS: usize = 8;
 
 /// A number of bytes that all requests in flight share.
 #[derive(Clone, Debug)]
@@ -19,9 +27,25 @@ pub struct Budget(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     bytes_max: usize,
-    bytes_used: AtomicUsize,
+    /// Whether there may be several tenants.
+    several: bool,
+    state: Mutex<State>,
     freed: Notify,
     waiting: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    /// Those that hold or wait for something.
+    tenants: HashMap<Tenant, Of>,
+}
+
+/// What is of one tenant.
+#[derive(Debug, Default)]
+struct Of {
+    bytes: usize,
+    waiting: usize,
 }
 
 /// There is no room now. Nothing was reserved.
@@ -29,10 +53,19 @@ struct Shared {
 pub struct Exhausted;
 
 impl Budget {
-    /// A budget of `bytes_max` bytes, none of them used.
+    /// A budget of `bytes_max` bytes, none of them used, of which one tenant may take all.
     pub fn new(bytes_max: usize) -> Self {
+        Self::with(bytes_max, false)
+    }
+
+    /// The same for several tenants.
+    pub fn fair(bytes_max: usize) -> Self {
+        Self::with(bytes_max, true)
+    }
+
+    fn with(bytes_max: usize, several: bool) -> Self {
         let (freed, waiting) = (Notify::new(), Semaphore::new(WAITING_MAX));
-        Self(Arc::new(Shared { bytes_max, bytes_used: AtomicUsize::new(0), freed, waiting }))
+        Self(Arc::new(Shared { bytes_max, several, state: Mutex::default(), freed, waiting }))
     }
 
     /// The most that can be reserved, in bytes.
@@ -45,15 +78,21 @@ impl Budget {
     ///
     /// # Errors
     /// [`Exhausted`] when that many did not become free, or too many wait already.
-    pub async fn reserve(&self, bytes: usize, patience: Duration) -> Result<Permit, Exhausted> {
-        let now = self.try_reserve(bytes);
+    pub async fn reserve(
+        &self,
+        tenant: &Tenant,
+        bytes: usize,
+        patience: Duration,
+    ) -> Result<Permit, Exhausted> {
+        let now = self.try_reserve(tenant, bytes);
         let Some(_place) = self.0.waiting.try_acquire().ok().filter(|_| now.is_err()) else { return now };
+        let Some(_waiter) = Waiter::new(self, tenant) else { return now };
         let wait = async {
             loop {
                 let mut freed = pin!(self.0.freed.notified());
                 // From here on nothing that is given back goes unheard.
                 freed.as_mut().enable();
-                if let Ok(permit) = self.try_reserve(bytes) {
+                if let Ok(permit) = self.try_reserve(tenant, bytes) {
                     return permit;
                 }
                 freed.await;
@@ -65,28 +104,92 @@ impl Budget {
     /// Reserves bytes until the permit is dropped. Never waits.
     ///
     /// # Errors
-    /// [`Exhausted`] when that many are not free.
-    pub fn try_reserve(&self, bytes: usize) -> Result<Permit, Exhausted> {
-        self.take(bytes)?;
-        Ok(Permit { budget: self.clone(), bytes })
+    /// [`Exhausted`] when that many are not free, or others wait for their share of them.
+    pub fn try_reserve(&self, tenant: &Tenant, bytes: usize) -> Result<Permit, Exhausted> {
+        self.take(tenant, bytes, 0)?;
+        Ok(Permit { budget: self.clone(), tenant: tenant.clone(), bytes })
     }
 
     /// Bytes reserved now.
     pub fn bytes_used(&self) -> usize {
-        self.0.bytes_used.load(Ordering::Relaxed)
+        self.0.state.lock().used
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.0.bytes_max);
-        let taken = self.0.bytes_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map(|_| ()).map_err(|_| Exhausted)
-    }
-
-    fn give_back(&self, bytes: usize) {
+    /// Takes bytes for a request that holds `held` already. What is alone of its tenant may take all: the largest request
+    /// would else be told to come back for ever.
+    fn take(&self, tenant: &Tenant, bytes: usize, held: usize) -> Result<(), Exhausted> {
+        let mut state = self.0.state.lock();
+        let used = state.used.checked_add(bytes).filter(|used| *used <= self.0.bytes_max).ok_or(Exhausted)?;
+        let mine = state.tenants.get(tenant).map_or(0, |of| of.bytes);
+        if self.0.several && mine > held && !self.is_fair(&state, tenant, mine + bytes) {
+            return Err(Exhausted);
+        }
+        state.used = used;
         if bytes > 0 {
-            self.0.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+            state.tenants.entry(tenant.clone()).or_default().bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Whether a tenant that holds something may hold so many bytes.
+    fn is_fair(&self, state: &State, tenant: &Tenant, bytes: usize) -> bool {
+        let bytes_max = self.0.bytes_max;
+        let share = bytes_max / state.tenants.len().max(1);
+        let is_below = |of: &Of| of.waiting > 0 && of.bytes < share;
+        let others_wait = state.tenants.iter().any(|(name, of)| name != tenant && is_below(of));
+        bytes <= if others_wait { share } else { bytes_max - bytes_max / LEFT_TO_OTHERS }
+    }
+
+    fn give_back(&self, tenant: &Tenant, bytes: usize) {
+        if bytes > 0 {
+            self.change(tenant, |state| {
+                state.used -= bytes;
+                if let Some(of) = state.tenants.get_mut(tenant) {
+                    of.bytes -= bytes;
+                }
+            });
             self.0.freed.notify_waiters();
         }
+    }
+
+    /// Whoever holds nothing and waits for nothing is forgotten.
+    fn change(&self, tenant: &Tenant, act: impl FnOnce(&mut State)) {
+        let mut state = self.0.state.lock();
+        act(&mut state);
+        if state.tenants.get(tenant).is_some_and(|of| of.bytes == 0 && of.waiting == 0) {
+            state.tenants.remove(tenant);
+        }
+    }
+}
+
+/// Somebody who waits, while it does.
+struct Waiter<'a> {
+    budget: &'a Budget,
+    tenant: &'a Tenant,
+}
+
+impl<'a> Waiter<'a> {
+    /// None when enough of the tenant's wait already.
+    fn new(budget: &'a Budget, tenant: &'a Tenant) -> Option<Self> {
+        let mut state = budget.0.state.lock();
+        let of = state.tenants.entry(tenant.clone()).or_default();
+        if budget.0.several && of.waiting >= WAITING_OF_ONE_MAX {
+            return None;
+        }
+        of.waiting += 1;
+        Some(Self { budget, tenant })
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.budget.change(self.tenant, |state| {
+            if let Some(of) = state.tenants.get_mut(self.tenant) {
+                of.waiting -= 1;
+            }
+        });
+        // Those who stood back for it need not any more.
+        self.budget.0.freed.notify_waiters();
     }
 }
 
@@ -94,6 +197,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct Permit {
     budget: Budget,
+    tenant: Tenant,
     bytes: usize,
 }
 
@@ -109,7 +213,7 @@ impl Permit {
     /// [`Exhausted`] when the difference is not free; what was held stays held.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Exhausted> {
         if bytes > self.bytes {
-            self.budget.take(bytes - self.bytes)?;
+            self.budget.take(&self.tenant, bytes - self.bytes, self.bytes)?;
             self.bytes = bytes;
         }
         Ok(())
@@ -118,7 +222,7 @@ impl Permit {
     /// Holds at most `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {
-            self.budget.give_back(self.bytes - bytes);
+            self.budget.give_back(&self.tenant, self.bytes - bytes);
             self.bytes = bytes;
         }
     }
@@ -126,6 +230,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.give_back(&self.tenant, self.bytes);
     }
 }

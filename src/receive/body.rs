@@ -12,6 +12,7 @@ use tonic::Code;
 use super::admission::Budget;
 use super::decompress::{Encoding, Inflated, Inflater};
 use super::failure::Failure;
+use crate::runtime::Tenant;
 
 /// gRPC's prefix of a message: one byte whether it is compressed, four of length.
 const PREFIX_BYTES: usize = 5;
@@ -32,7 +33,12 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Reads a whole body. Room is reserved before its first byte is read, for as long as it says it is.
-    pub(super) async fn read<B>(&self, body: &mut B, encoding: Encoding) -> Result<Inflated, Failure>
+    pub(super) async fn read<B>(
+        &self,
+        body: &mut B,
+        encoding: Encoding,
+        tenant: &Tenant,
+    ) -> Result<Inflated, Failure>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -41,7 +47,7 @@ impl Limits {
         if length.is_some_and(|length| length > self.bytes_max) {
             return Err(Failure::TooLarge { bytes_max: self.bytes_max });
         }
-        let permit = self.budget.reserve(length.unwrap_or(UNKNOWN_LENGTH_BYTES), PATIENCE).await?;
+        let permit = self.budget.reserve(tenant, length.unwrap_or(UNKNOWN_LENGTH_BYTES), PATIENCE).await?;
         let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
         self.in_time(async {
             while let Some(piece) = next_piece(body).await? {
@@ -53,7 +59,12 @@ impl Limits {
     }
 
     /// Reads the one message of a unary gRPC call.
-    pub(super) async fn read_message<B>(&self, body: &mut B, encoding: Encoding) -> Result<Inflated, Failure>
+    pub(super) async fn read_message<B>(
+        &self,
+        body: &mut B,
+        encoding: Encoding,
+        tenant: &Tenant,
+    ) -> Result<Inflated, Failure>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -64,7 +75,7 @@ impl Limits {
                 return Err(Failure::TooLarge { bytes_max: self.bytes_max });
             }
             let encoding = prefix.encoding(encoding)?;
-            let permit = self.budget.reserve(length, PATIENCE).await?;
+            let permit = self.budget.reserve(tenant, length, PATIENCE).await?;
             let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
             let mut missing = length;
             let mut next = Some(rest);

@@ -3,6 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::cors::OriginPattern;
+use super::rates::Rates;
+
 const MIB: usize = 1024 * 1024;
 
 /// Addresses, limits and deadlines of the OTLP receivers. [`ReceiveConfig::validate`] says what cannot work.
@@ -32,6 +35,10 @@ pub struct ReceiveConfig {
     pub keepalive_timeout: Duration,
     /// When a sender that met the byte budget's bound is told to come back.
     pub retry_after: Duration,
+    /// Whose pages may send from browsers over OTLP/HTTP.
+    pub cors_origins: Vec<OriginPattern>,
+    /// What each tenant may send.
+    pub rates: Rates,
 }
 
 impl Default for ReceiveConfig {
@@ -49,6 +56,8 @@ impl Default for ReceiveConfig {
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             retry_after: Duration::from_secs(1),
+            cors_origins: Vec::new(),
+            rates: Rates::default(),
         }
     }
 }

@@ -41,7 +41,6 @@ pub(super) enum Failure {
     /// Nobody, or nobody who may do this. `challenge` is what is asked for.
     Denied { denied: Denied, challenge: HeaderValue },
     /// Over the rate of its tenant.
-    #[allow(dead_code)]
     OverRate { retry_after: Duration, message: String },
 }
 

@@ -4,12 +4,13 @@
 mod admission;
 mod body;
 mod config;
+mod cors;
 mod decompress;
 mod failure;
 mod json;
 mod otlp_grpc;
 mod otlp_http;
-mod preface;
+mod rates;
 mod reply;
 mod room;
 mod serve;
@@ -29,6 +30,8 @@ use http::HeaderMap;
 
 pub use admission::{Budget, Exhausted, Permit};
 pub use config::{ReceiveConfig, ReceiveConfigError};
+pub use cors::OriginPattern;
+pub use rates::{Rate, Rates};
 pub use serve::{Protocol, Receiver};
 pub use stats::{Reason, ReceiveStats, Transport};
 

@@ -19,6 +19,7 @@ use super::reply::Reply;
 use super::room::{Peer, Room};
 use super::stats::Transport;
 use super::{Accepted, Ingest, status};
+use crate::runtime::Tenant;
 
 const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -60,7 +61,7 @@ where
     let result = async {
         let encoding = Encoding::from_header(head.headers.get("grpc-encoding"));
         let arrival = room.arrived(Transport::Grpc, peer, head.headers).await?;
-        let inflated = room.limits.read_message(&mut body, encoding?).await?;
+        let inflated = room.limits.read_message(&mut body, encoding?, arrival.tenant()).await?;
         room.submit(inflated, arrival).await
     };
     let result = result.await;
@@ -92,7 +93,7 @@ where
     let mut body = request.into_body();
     let mut limits = room.limits.clone();
     limits.bytes_max = HEALTH_CHECK_BYTES_MAX;
-    let message = limits.read_message(&mut body, Encoding::Identity).await?;
+    let message = limits.read_message(&mut body, Encoding::Identity, &Tenant::default()).await?;
     let asked = HealthCheckRequest::decode(message.body);
     let asked = asked.map_err(|error| Failure::malformed(error.to_string()))?;
     if asked.service.is_empty() || asked.service == SERVICE {

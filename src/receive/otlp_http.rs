@@ -15,7 +15,7 @@ use super::otlp_grpc::export_response;
 use super::reply::Reply;
 use super::room::{Arrival, Peer, Room};
 use super::stats::{Reason, Transport};
-use super::{Accepted, Ingest, json, status};
+use super::{Accepted, Ingest, cors, json, status};
 
 const PATH: &str = "/v1/traces";
 /// More JSON than this would keep other requests waiting while it is converted.
@@ -57,8 +57,26 @@ impl MediaType {
     }
 }
 
-/// Answers one request.
+/// Answers one request, so that pages which may send can read the answer.
 pub(super) async fn answer<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Response<Reply>
+where
+    I: Ingest,
+    B: Body<Data = Bytes> + Unpin,
+{
+    let origins = &room.config.cors_origins;
+    if origins.is_empty() {
+        return answer_anybody(room, peer, request).await;
+    }
+    let origin = cors::allowed(origins, request.headers());
+    if request.uri().path() == PATH && cors::is_preflight(request.method(), request.headers()) {
+        return cors::preflight(origin);
+    }
+    let mut response = answer_anybody(room, peer, request).await;
+    cors::tell(&mut response, origin);
+    response
+}
+
+async fn answer_anybody<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Response<Reply>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
@@ -121,7 +139,7 @@ where
 {
     let encoding = Encoding::from_header(headers.get(CONTENT_ENCODING));
     let arrival = room.arrived(media_type.transport(), peer, headers).await?;
-    let inflated = room.limits.read(body, encoding?).await?;
+    let inflated = room.limits.read(body, encoding?, arrival.tenant()).await?;
     match media_type {
         MediaType::Protobuf => room.submit(inflated, arrival).await,
         MediaType::Json => export_json(room, inflated, arrival).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE};
 use tokio::runtime::Handle;
 
 use super::admission::Budget;
@@ -13,10 +13,12 @@ use super::body::Limits;
 use super::config::ReceiveConfig;
 use super::decompress::Inflated;
 use super::failure::Failure;
+use super::rates::{Accounts, OverRate};
 use super::stats::{Reason, ReceiveStats, Transport};
 use super::{Accepted, ExportRequest, Ingest, Origin};
 use crate::auth::{Admitted, ClientCertificate, Gate, Scope, Shown};
-use crate::runtime::{Clock, RequestId};
+use crate::runtime::{Clock, RequestId, Tenant};
+use crate::wire;
 
 /// The other side of a connection.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +46,21 @@ pub(super) struct Room<I> {
     ingest: Arc<I>,
     clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
+    accounts: Accounts,
     next_request_id: AtomicU64,
+}
+
+impl Arrival {
+    /// Whose spans they are.
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.admitted.tenant
+    }
+}
+
+/// Spans of a request, as far as it can be read.
+fn spans_in(body: &[u8]) -> u64 {
+    let scopes = wire::resource_spans(body).map_while(Result::ok).flat_map(|resource| resource.scope_spans());
+    scopes.map_while(Result::ok).map(|scope| scope.spans().map_while(Result::ok).count() as u64).sum()
 }
 
 impl<I: Ingest> Room<I> {
@@ -55,14 +71,17 @@ impl<I: Ingest> Room<I> {
         tasks: Handle,
         gate: Arc<Gate>,
     ) -> Self {
+        // Without credentials there is one tenant.
+        let budget = if gate.asks() { Budget::fair } else { Budget::new };
         let limits = Limits {
-            budget: Budget::new(config.in_flight_bytes_max),
+            budget: budget(config.in_flight_bytes_max),
             bytes_max: config.request_bytes_max,
             deadline: config.body_timeout,
         };
+        let accounts = Accounts::new(config.rates.clone());
         // Ids go on where no earlier run of the program can have come: its count never overtakes nanoseconds.
         let next_request_id = AtomicU64::new(clock.now_unix_nano());
-        Self { config, limits, stats: Arc::default(), tasks, ingest, clock, gate, next_request_id }
+        Self { config, limits, stats: Arc::default(), tasks, ingest, clock, gate, accounts, next_request_id }
     }
 
     /// An export request's head has arrived: lets it in before anything of its body is read, or not. Whoever comes after
@@ -79,6 +98,12 @@ impl<I: Ingest> Room<I> {
         let admitted = self.gate.admit(shown, Scope::Write).await;
         let admitted =
             admitted.map_err(|denied| Failure::Denied { denied, challenge: self.gate.challenge() })?;
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let may_send = self.accounts.may_send(&admitted.tenant, length, self.clock.monotonic());
+        may_send.map_err(|OverRate { retry_after, what }| Failure::OverRate {
+            retry_after,
+            message: format!("tenant {} sends more {what} than its limit", admitted.tenant),
+        })?;
         headers.remove(AUTHORIZATION);
         headers.remove(COOKIE);
         let origin = Origin { client: peer.address, headers: Arc::new(headers) };
@@ -92,6 +117,7 @@ impl<I: Ingest> Room<I> {
         if body.is_empty() {
             return Ok(Accepted::default());
         }
+        self.charge(&arrival.admitted.tenant, &body);
         let request_id = RequestId(self.next_request_id.fetch_add(1, Ordering::Relaxed));
         tracing::trace!(%request_id, bytes = body.len(), "received");
         let Arrival { admitted: Admitted { tenant, .. }, unix_nano, origin } = arrival;
@@ -103,6 +129,12 @@ impl<I: Ingest> Room<I> {
             tracing::debug!(%request_id, reason = failure.reason().name(), "refused");
             failure
         })
+    }
+
+    /// Takes what was sent from the tenant's account. What cannot be read counts too: it has cost as much.
+    fn charge(&self, tenant: &Tenant, body: &[u8]) {
+        let spans = if self.accounts.counts_spans(tenant) { spans_in(body) } else { 0 };
+        self.accounts.sent(tenant, spans, body.len() as u64, self.clock.monotonic());
     }
 
     /// Counts how a request ended.

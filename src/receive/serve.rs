@@ -18,14 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Budget;
 use super::config::{ReceiveConfig, ReceiveConfigError};
-use super::preface::{Http, sniff};
 use super::reply::Reply;
 use super::room::{Peer, Room};
 use super::stats::ReceiveStats;
 use super::{Ingest, otlp_grpc, otlp_http};
 use crate::auth::{ClientCertificate, Gate};
 use crate::runtime::Clock;
-use crate::runtime::net::{Connection, Incoming, Listener};
+use crate::runtime::net::{Connection, Http, Incoming, Listener, sniff};
 
 /// A message in one frame is never copied; more than this in a frame is not worth the buffer.
 const H2_FRAME_BYTES: u32 = 1024 * 1024;

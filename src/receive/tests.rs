@@ -7,6 +7,7 @@ mod grpc;
 mod hostile;
 mod http;
 mod peer;
+mod rates;
 mod serve;
 
 use std::net::SocketAddr;

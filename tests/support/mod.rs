@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
 pub mod bucket;
+pub mod certs;
 pub mod disk;
 pub mod table;
 pub mod traffic;

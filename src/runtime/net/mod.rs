@@ -1,6 +1,7 @@
 //! Sockets that are listened on: TCP, with TLS or without, and Unix sockets.
 
 mod listener;
+mod preface;
 mod stream;
 mod wrong_port;
 
@@ -8,4 +9,5 @@ mod wrong_port;
 mod tests;
 
 pub use listener::{Connection, Incoming, Listener, ServerTls, TlsCounts};
+pub use preface::{Http, Rewound, sniff};
 pub use stream::Stream;

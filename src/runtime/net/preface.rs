@@ -11,8 +11,10 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The versions we tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Http {
+pub enum Http {
+    /// HTTP/1.1 and before, or nothing that is known.
     One,
+    /// HTTP/2.
     Two,
 }
 
@@ -20,7 +22,7 @@ pub(super) enum Http {
 ///
 /// # Errors
 /// Those of the connection, and unexpected end when it closes before that is clear.
-pub(super) async fn sniff<T: AsyncRead + Unpin>(mut inner: T) -> io::Result<(Http, Rewound<T>)> {
+pub async fn sniff<T: AsyncRead + Unpin>(mut inner: T) -> io::Result<(Http, Rewound<T>)> {
     let mut read = [0; PREFACE.len()];
     let mut length = 0;
     let http = loop {
@@ -40,7 +42,7 @@ pub(super) async fn sniff<T: AsyncRead + Unpin>(mut inner: T) -> io::Result<(Htt
 
 /// A connection whose first bytes can be read again.
 #[derive(Debug)]
-pub(super) struct Rewound<T> {
+pub struct Rewound<T> {
     read: [u8; PREFACE.len()],
     next: usize,
     length: usize,

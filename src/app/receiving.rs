@@ -1,0 +1,53 @@
+//! The receivers, as the configuration wants them.
+
+use std::sync::Arc;
+
+use super::StartError;
+use super::ingest::Pipeline;
+use super::trust::Trust;
+use crate::config::{Config, RateSection};
+use crate::receive::{OriginPattern, Rate, Rates, ReceiveConfig, Receiver};
+use crate::runtime::{Clock, Tasks};
+
+pub(super) fn receiver(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    tasks: &Tasks,
+    pipeline: Pipeline,
+    trust: &Trust,
+) -> Result<Receiver<Pipeline>, StartError> {
+    let section = &config.receive;
+    let peers = &section.peers;
+    let origin = |text: &String| {
+        OriginPattern::parse(text).map_err(|e| StartError::Setting(format!("`receive.cors.origins`: {e}")))
+    };
+    let receive = ReceiveConfig {
+        request_bytes_max: section.limit as usize,
+        in_flight_bytes_max: section.budget as usize,
+        connections_max: section.connections,
+        header_timeout: section.header_timeout,
+        body_timeout: section.body_timeout,
+        streams_max: peers.streams,
+        header_bytes_max: peers.header_bytes,
+        keepalive_interval: peers.keepalive_interval,
+        keepalive_timeout: peers.keepalive_timeout,
+        cors_origins: peers.cors_origins.iter().map(origin).collect::<Result<_, _>>()?,
+        rates: rates(config),
+        ..ReceiveConfig::default()
+    };
+    Receiver::guarded(receive, Arc::new(pipeline), clock.clone(), tasks.runtime(), trust.gate.clone())
+        .map_err(|e| StartError::Setting(e.to_string()))
+}
+
+fn rates(config: &Config) -> Rates {
+    let rate = |section: &RateSection| Rate {
+        spans_per_second: section.spans_per_second,
+        bytes_per_second: section.bytes_per_second,
+        burst: section.burst,
+    };
+    let tenants = config.limits.tenants.iter();
+    Rates {
+        default: rate(&config.limits.default),
+        tenants: tenants.map(|(tenant, section)| (tenant.clone(), rate(section))).collect(),
+    }
+}
