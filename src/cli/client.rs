@@ -39,7 +39,7 @@ pub struct SourceArgs {
 
     /// Who asks.
     #[command(flatten)]
-    pub access: AccessArgs,
+    pub access: Box<AccessArgs>,
 }
 
 /// A search as a command asks it.

@@ -12,7 +12,7 @@ fn the_command_tree_is_sound() {
 }
 
 fn source(url: &str) -> SourceArgs {
-    SourceArgs { url: url.into(), store: None, access: AccessArgs::default() }
+    SourceArgs { url: url.into(), store: None, access: Box::default() }
 }
 
 async fn complaint(url: &str) -> String {

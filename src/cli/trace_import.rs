@@ -67,7 +67,7 @@ pub struct TraceImportArgs {
 
     /// Who sends and pins.
     #[command(flatten)]
-    pub access: AccessArgs,
+    pub access: Box<AccessArgs>,
 }
 
 /// What was imported.
