@@ -9,6 +9,7 @@ mod error;
 mod index;
 mod inventory;
 mod lifecycle;
+mod other_types;
 pub mod read;
 mod retention;
 mod rewrite;

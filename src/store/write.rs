@@ -165,7 +165,7 @@ impl Store {
         &self.index
     }
 
-    pub(super) fn config(&self) -> &StoreConfig {
+    pub(crate) fn config(&self) -> &StoreConfig {
         &self.config
     }
 

@@ -1,5 +1,7 @@
 //! Look-up and search over a real table and a log.
 
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+
 use super::fixtures::*;
 use crate::query::{EngineConfig, Hit, SearchRequest, SearchResponse};
 use crate::runtime::Tenant;
@@ -104,6 +106,58 @@ async fn elements_of_an_array_are_found_in_the_table() {
     let tagged = with(span(1, 1, 0, 0, SECOND), &[texts("tags", &["a", "b"])]);
     world.stored(&[request("cart", vec![tagged])]).await;
     assert_eq!(search(&world, "{ span.tags = \"b\" }").await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_another_type_than_its_column_is_found_wherever_it_is() {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    let mut world = World::new();
+    let large = 1i64 << 60;
+    let codes = |values: &[i64]| {
+        let one = |value: &i64| AnyValue { value: Some(Value::IntValue(*value)) };
+        let values = values.iter().map(one).collect();
+        attribute("http.response.status_code", Value::ArrayValue(ArrayValue { values }))
+    };
+    let of_span = [
+        text("http.route", "a"),
+        texts("http.route", &["b", "a"]),
+        codes(&[200, 500]),
+        attribute("http.response.status_code", Value::DoubleValue(large as f64)),
+        attribute("http.response.status_code", Value::IntValue(500)),
+    ];
+    let mut all: Vec<_> = (1..)
+        .zip(of_span)
+        .map(|(n, a)| request("cart", vec![with(span(n, 1, 0, u64::from(n) * SECOND, SECOND), &[a])]))
+        .collect();
+    let mut two_names = request("", vec![span(6, 1, 0, 6 * SECOND, SECOND)]);
+    two_names.resource_spans[0].resource.as_mut().unwrap().attributes =
+        vec![texts("service.name", &["cart", "x"])];
+    all.push(two_names);
+    all.iter().for_each(|r| world.log(r, LiveState::Pending));
+    let large = format!("{{ span.http.response.status_code = {large} }}");
+    let questions: [(&str, &[u8]); 6] = [
+        ("{ span.http.route = \"a\" }", &[2, 1]),
+        ("{ span.http.route = \"b\" && duration > 1ms }", &[2]),
+        ("{ span.http.response.status_code = 500 }", &[5, 3]),
+        (&large, &[4]),
+        ("{ resource.service.name = \"x\" }", &[6]),
+        ("{ resource.service.name = \"cart\" && duration > 1ms && kind = server }", &[6, 5, 4, 3, 2, 1]),
+    ];
+    for (query, expected) in questions {
+        assert_eq!(search(&world, query).await, expected, "{query} over the log");
+    }
+    world.store().await;
+    world.forget();
+    for (query, expected) in questions {
+        assert_eq!(search(&world, query).await, expected, "{query} over the table");
+    }
+    // Another file, with values of the columns' types alone.
+    world.stored(&[request("shop", vec![with(span(7, 1, 0, 0, SECOND), &[text("http.route", "c")])])]).await;
+    assert!(world.compact().await >= 4);
+    for (query, expected) in questions {
+        assert_eq!(search(&world, query).await, expected, "{query} over the compacted table");
+    }
+    assert_eq!(search(&world, "{ span.http.route = \"c\" }").await, [7]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,9 +17,11 @@ use prost::Message;
 
 use crate::log::{Position, ReadError, Recorded, SpansMeta, SpansRecord};
 use crate::query::{Engine, EngineConfig, LiveSource, Recent, RecorderPlaces, Verdicts};
-use crate::runtime::{Clock, CpuPool, RequestId, Tasks, Tenant};
+use crate::runtime::{Clock, CpuPool, RequestId, SystemRandom, Tasks, Tenant};
 use crate::sample::{Batch, KeptTrace, LiveFilter, LiveState, LiveTrace, Verdict};
-use crate::store::{Location, Reader, ReaderConfig, Records, Store, StoreConfig};
+use crate::store::{
+    CompactionConfig, Compactor, Location, Reader, ReaderConfig, Records, Store, StoreConfig, Unpaced,
+};
 use crate::wire::TraceId;
 
 /// 21 November 2026, 08:00 UTC.
@@ -158,6 +160,7 @@ pub struct World {
     pub log: FakeLog,
     pub engine: Engine,
     store: Store,
+    clock: Arc<TestClock>,
     batches: u64,
     _folder: tempfile::TempDir,
 }
@@ -186,8 +189,8 @@ impl World {
             verdicts: Arc::new(log.clone()),
             pool: CpuPool::new(tasks, std::num::NonZeroUsize::MIN),
         };
-        let engine = Engine::new(reader, Some(recent), clock, config);
-        Self { log, engine, store, batches: 0, _folder: folder }
+        let engine = Engine::new(reader, Some(recent), clock.clone(), config);
+        Self { log, engine, store, clock, batches: 0, _folder: folder }
     }
 
     /// Puts a request into the log; its traces are live until [`Self::forget`].
@@ -249,6 +252,17 @@ impl World {
         self.batches += 1;
         let batch = Batch { id: self.batches, traces: traces.into_values().collect() };
         self.store.write(&batch, &self.log.clone()).await.unwrap();
+    }
+
+    /// Merges the files of all batches; gives how many went.
+    pub async fn compact(&self) -> u64 {
+        let store = Store::open(self.store.config().clone(), self.clock.clone()).unwrap();
+        let compactor = Compactor::new(Arc::new(store), CompactionConfig::default(), Arc::new(SystemRandom));
+        let mut files = 0;
+        for unit in compactor.plan(&Tenant::default(), NOW + 3 * 86_400 * SECOND).await.unwrap() {
+            files += compactor.compact(&unit, Box::new(Unpaced)).await.unwrap().unwrap().files_in;
+        }
+        files
     }
 
     /// The log no longer counts anything as live.

@@ -168,6 +168,9 @@ impl<'a> OutputFile<'a> {
         self.writer.sync().map_err(|e| internal("cannot end a Parquet file", e))?;
         self.take_encoded();
         self.writer.append_key_value_metadata(self.sum.sum().key_value());
+        if let Some(index) = &self.index {
+            self.writer.append_key_value_metadata(index.other_types().key_value());
+        }
         self.writer.finish().map_err(|e| internal("cannot end a Parquet file", e))?;
         self.take_encoded();
         if self.upload.begun.is_some() {

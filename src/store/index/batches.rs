@@ -9,6 +9,8 @@ use super::build::FileIndex;
 use super::filter::{FilterBuilder, FilterScope, key_seed};
 use crate::runtime::Tenant;
 use crate::sample::Fingerprint;
+use crate::store::other_types::{OtherTypes, is_text_elsewhere};
+use crate::store::schema::{ColumnType, Layout, WELL_KNOWN, WellKnownScope};
 use crate::wire::TraceId;
 
 /// How an array begins in a map.
@@ -16,8 +18,17 @@ const ARRAY: &[u8] = b"{\"arrayValue\":";
 /// Keys whose seeds are remembered.
 const KEYS_MAX: usize = 4096;
 
-/// What keys add to the hashes of their values, for spans and for resources.
-type Seeds = [HashMap<String, u64, foldhash::fast::RandomState>; 2];
+/// What is remembered of keys, of those of spans and of resources.
+type Keys = [HashMap<String, Key, foldhash::fast::RandomState>; 2];
+
+/// A key of attributes.
+#[derive(Clone, Copy)]
+struct Key {
+    /// What it adds to the hashes of its values.
+    seed: u64,
+    /// The column it has in every table: its place among them, and its type.
+    known: Option<(usize, ColumnType)>,
+}
 
 /// The index of a file of `spans` in the making: told of all its rows in order, and of where its row groups end.
 pub(in crate::store) struct RowsIndex {
@@ -28,7 +39,8 @@ pub(in crate::store) struct RowsIndex {
     last_trace: String,
     /// `None`: nobody tells of attributes.
     filter: Option<FilterBuilder>,
-    seeds: Seeds,
+    keys: Keys,
+    other_types: OtherTypes,
 }
 
 impl RowsIndex {
@@ -45,7 +57,8 @@ impl RowsIndex {
             traces: Vec::new(),
             last_trace: String::new(),
             filter: None,
-            seeds: Default::default(),
+            keys: Default::default(),
+            other_types: OtherTypes::default(),
         }
     }
 
@@ -65,13 +78,17 @@ impl RowsIndex {
             (FilterScope::Span, "attributes", "attributes_raw"),
             (FilterScope::Resource, "resource_attributes", "resource_raw"),
         ] {
-            match rows.column_by_name(map).and_then(|c| c.as_map_opt()) {
-                Some(map) => add_attributes(filter, &mut self.seeds, scope, map),
-                None => filter.has_unknown(scope),
-            }
             // What the map cannot hold is there.
-            if rows.column_by_name(raw).is_none_or(|raw| raw.null_count() < raw.len()) {
+            let has_raw = rows.column_by_name(raw).is_none_or(|raw| raw.null_count() < raw.len());
+            if has_raw {
                 filter.has_unknown(scope);
+            }
+            match rows.column_by_name(map).and_then(|c| c.as_map_opt()) {
+                Some(map) => {
+                    let mut told = Told { filter, keys: &mut self.keys, other_types: &mut self.other_types };
+                    told.add_attributes(scope, map, has_raw);
+                }
+                None => filter.has_unknown(scope),
             }
         }
     }
@@ -87,44 +104,70 @@ impl RowsIndex {
         self.last_trace.clear();
     }
 
+    /// Which attributes of all rows so far are not only in the columns they have.
+    pub(in crate::store) fn other_types(&self) -> OtherTypes {
+        self.other_types
+    }
+
     /// The index; the last row group has ended.
     pub(in crate::store) fn finish(self) -> FileIndex {
         self.index
     }
 }
 
-fn add_attributes(filter: &mut FilterBuilder, seeds: &mut Seeds, scope: FilterScope, map: &MapArray) {
-    let (Some(keys), Some(values)) = (map.keys().as_string_opt::<i32>(), map.values().as_string_opt::<i32>())
-    else {
-        return filter.has_unknown(scope);
-    };
-    let offsets = map.value_offsets();
-    let (Some(begin), Some(end)) = (offsets.first(), offsets.last()) else { return };
-    let seeds = &mut seeds[usize::from(scope == FilterScope::Resource)];
-    for at in *begin as usize..*end as usize {
-        if values.is_null(at) {
-            continue;
-        }
-        let (seed, text) = (seed_of(seeds, scope, keys.value(at)), values.value(at).as_bytes());
-        filter.insert(seed, text);
-        if text.starts_with(ARRAY) {
-            filter.insert_array(scope, seed);
+/// Who is told of attributes.
+struct Told<'a> {
+    filter: &'a mut FilterBuilder,
+    keys: &'a mut Keys,
+    other_types: &'a mut OtherTypes,
+}
+
+impl Told<'_> {
+    /// `has_raw`: a value that is null in the map may be one that the map cannot hold.
+    fn add_attributes(&mut self, scope: FilterScope, map: &MapArray, has_raw: bool) {
+        let (Some(keys), Some(values)) =
+            (map.keys().as_string_opt::<i32>(), map.values().as_string_opt::<i32>())
+        else {
+            return self.filter.has_unknown(scope);
+        };
+        let offsets = map.value_offsets();
+        let (Some(begin), Some(end)) = (offsets.first(), offsets.last()) else { return };
+        let known_keys = &mut self.keys[usize::from(scope == FilterScope::Resource)];
+        for at in *begin as usize..*end as usize {
+            let key = key_of(known_keys, scope, keys.value(at));
+            if values.is_null(at) {
+                key.known.filter(|_| has_raw).into_iter().for_each(|(of, _)| self.other_types.note(of));
+                continue;
+            }
+            let text = values.value(at).as_bytes();
+            self.filter.insert(key.seed, text);
+            if text.starts_with(ARRAY) {
+                self.filter.insert_array(scope, key.seed);
+            }
+            if let Some((of, _)) = key.known.filter(|(_, kind)| is_text_elsewhere(*kind, text)) {
+                self.other_types.note(of);
+            }
         }
     }
 }
 
-fn seed_of(
-    seeds: &mut HashMap<String, u64, foldhash::fast::RandomState>,
+fn key_of(
+    keys: &mut HashMap<String, Key, foldhash::fast::RandomState>,
     scope: FilterScope,
-    key: &str,
-) -> u64 {
-    if let Some(seed) = seeds.get(key) {
-        return *seed;
+    text: &str,
+) -> Key {
+    if let Some(key) = keys.get(text) {
+        return *key;
     }
-    if seeds.len() >= KEYS_MAX {
-        seeds.clear();
+    if keys.len() >= KEYS_MAX {
+        keys.clear();
     }
-    let seed = key_seed(scope, key.as_bytes());
-    seeds.insert(key.to_owned(), seed);
-    seed
+    let of = match scope {
+        FilterScope::Span => WellKnownScope::Span,
+        FilterScope::Resource => WellKnownScope::Resource,
+    };
+    let known = Layout::standard().position(of, text).map(|at| (at, WELL_KNOWN[at].kind));
+    let key = Key { seed: key_seed(scope, text.as_bytes()), known };
+    keys.insert(text.to_owned(), key);
+    key
 }

@@ -100,7 +100,10 @@ impl OpenFile {
     ) -> Result<BoxStream<'static, Result<SpanRows, StoreError>>, StoreError> {
         let metadata = self.footer.metadata.metadata();
         let is_sieved = |at: &usize| sieved.is_none_or(|s| s.get(*at).copied().unwrap_or(true));
-        let may_match = |at: &usize| is_sieved(at) && may_match_row_group(metadata.row_group(*at), scan);
+        let may_match = |at: &usize| {
+            let group = metadata.row_group(*at);
+            is_sieved(at) && may_match_row_group(group, scan, self.footer.other_types)
+        };
         let row_groups = (0..metadata.num_row_groups()).filter(may_match).collect();
         self.scan_row_groups(row_groups, None, scan)
     }
@@ -140,7 +143,7 @@ impl OpenFile {
                 ProjectionMask::columns(schema, names)
             }
         };
-        let filter = row_filter(schema, scan);
+        let filter = row_filter(schema, scan, self.footer.other_types);
         let builder = match rows {
             Some(rows) => builder.with_row_selection(rows),
             None => builder,

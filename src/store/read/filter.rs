@@ -14,6 +14,7 @@ use super::file::FileScan;
 use super::prune::{ColumnTest, column_test, time_test};
 use super::request::{AttributeScope, HintValue, ScanHint};
 use crate::store::index::{FilterScope, Needle};
+use crate::store::other_types::OtherTypes;
 use crate::store::values::write_double;
 
 type Predicate = Box<dyn ArrowPredicate>;
@@ -22,12 +23,17 @@ type Predicate = Box<dyn ArrowPredicate>;
 const ARRAY: &str = "{\"arrayValue\":";
 
 /// The predicates of a scan: single columns first, attribute maps after them.
-pub(super) fn row_filter(schema: &SchemaDescriptor, scan: &FileScan<'_>) -> RowFilter {
+pub(super) fn row_filter(
+    schema: &SchemaDescriptor,
+    scan: &FileScan<'_>,
+    other_types: OtherTypes,
+) -> RowFilter {
+    let column_test = |hint| column_test(hint, other_types);
     let all_times = scan.start_unix_nano == (0..u64::MAX);
     let time = (!all_times).then(|| time_test(&scan.start_unix_nano));
     let columns = time.into_iter().chain(scan.hints.iter().filter_map(column_test));
     let mut predicates: Vec<Predicate> = columns.filter_map(|test| column_predicate(schema, test)).collect();
-    let maps = scan.hints.iter().filter(|hint| column_test(hint).is_none());
+    let maps = scan.hints.iter().filter(|hint| column_test(*hint).is_none());
     predicates.extend(maps.filter_map(|hint| map_predicate(schema, hint)));
     RowFilter::new(predicates)
 }

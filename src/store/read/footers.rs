@@ -9,9 +9,13 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::bloom_filter::Sbbf;
 use tokio::sync::OnceCell;
 
+use crate::store::other_types::OtherTypes;
+
 /// What is known of a file without reading its data.
 pub(super) struct Footer {
     pub(super) metadata: ArrowReaderMetadata,
+    /// Attributes whose own columns do not have all of their values.
+    pub(super) other_types: OtherTypes,
     /// Of each row group the bloom filter of its trace ids, once somebody wanted them.
     pub(super) trace_id_filters: OnceCell<Vec<Option<Sbbf>>>,
 }
@@ -65,7 +69,8 @@ impl Footers {
     }
 
     pub(super) fn insert(&self, file: Path, metadata: ArrowReaderMetadata) -> Arc<Footer> {
-        let footer = Arc::new(Footer { metadata, trace_id_filters: OnceCell::new() });
+        let other_types = OtherTypes::of(metadata.metadata());
+        let footer = Arc::new(Footer { metadata, other_types, trace_id_filters: OnceCell::new() });
         let bytes = footer.bytes();
         let mut state = self.state.lock();
         state.uses += 1;

@@ -8,6 +8,7 @@ use parquet::file::statistics::Statistics;
 
 use super::file::FileScan;
 use super::request::{AttributeScope, HintValue, ScanHint};
+use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, WellKnown, WellKnownScope, well_known};
 use crate::store::table::DataFile;
 use crate::store::writer::text::{KINDS, STATUS_CODES, micros, word};
@@ -33,7 +34,7 @@ fn may_match_hint(file: &DataFile, hint: &ScanHint) -> bool {
             scope: AttributeScope::Resource,
             key,
             value: HintValue::Str(service),
-        } if key == "service.name" => {
+        } if key == "service.name" && file.names_services => {
             let above = file.service_min.as_ref().is_none_or(|min| min <= service);
             above && file.service_max.as_ref().is_none_or(|max| service <= max)
         }
@@ -50,8 +51,9 @@ pub(super) enum ColumnTest {
     LongIn(&'static str, i64, i64),
 }
 
-/// The column tests that a hint implies, if its column has one; the others need the attribute maps.
-pub(super) fn column_test(hint: &ScanHint) -> Option<ColumnTest> {
+/// The column tests that a hint implies, if its column has one; the others need the attribute maps, as do those that the
+/// file has of other types too.
+pub(super) fn column_test(hint: &ScanHint, other_types: OtherTypes) -> Option<ColumnTest> {
     let text = |column, value: String| Some(ColumnTest::TextIn(column, vec![value]));
     let bounded = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
     match hint {
@@ -71,7 +73,8 @@ pub(super) fn column_test(hint: &ScanHint) -> Option<ColumnTest> {
                 AttributeScope::Resource => WellKnownScope::Resource,
                 AttributeScope::Any => return None,
             };
-            typed_test(well_known(scope, key)?, value)
+            let known = well_known(scope, key)?;
+            if other_types.has(known.column) { None } else { typed_test(known, value) }
         }
     }
 }
@@ -92,8 +95,16 @@ pub(super) fn time_test(start_unix_nano: &Range<u64>) -> ColumnTest {
 }
 
 /// Whether a row group may hold rows that match, by its statistics.
-pub(super) fn may_match_row_group(group: &RowGroupMetaData, scan: &FileScan<'_>) -> bool {
-    let tests = scan.hints.iter().filter_map(column_test).chain([time_test(&scan.start_unix_nano)]);
+pub(super) fn may_match_row_group(
+    group: &RowGroupMetaData,
+    scan: &FileScan<'_>,
+    other_types: OtherTypes,
+) -> bool {
+    let tests = scan
+        .hints
+        .iter()
+        .filter_map(|hint| column_test(hint, other_types))
+        .chain([time_test(&scan.start_unix_nano)]);
     tests.into_iter().all(|test| match &test {
         ColumnTest::TextIn(column, values) => {
             statistics(group, column).is_none_or(|s| text_may_be(s, values))

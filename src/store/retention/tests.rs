@@ -21,6 +21,7 @@ fn file(retention: &str, day: i64, start_max_unix_nano: u64) -> DataFile {
         duration_max_nano: u64::MAX,
         service_min: None,
         service_max: None,
+        names_services: false,
         committed_ms: 0,
     }
 }

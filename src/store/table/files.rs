@@ -38,6 +38,8 @@ pub(in crate::store) struct DataFile {
     pub(in crate::store) duration_max_nano: u64,
     pub(in crate::store) service_min: Option<String>,
     pub(in crate::store) service_max: Option<String>,
+    /// Whether each span has a service of one name: these bounds are of all then.
+    pub(in crate::store) names_services: bool,
     /// When the newest of its spans came into the table, milliseconds since the Unix epoch; 0 if the log does not say.
     pub(in crate::store) committed_ms: i64,
 }
@@ -158,6 +160,7 @@ impl Table {
             duration_max_nano: longest.filter(|d| *d < i64::MAX as u64).unwrap_or(u64::MAX),
             service_min: text("minValues", "service_name"),
             service_max: text("maxValues", "service_name"),
+            names_services: bound("nullCount", "service_name").is_some_and(|nulls| nulls == 0),
             committed_ms: 0,
         })
     }

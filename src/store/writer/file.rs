@@ -23,6 +23,7 @@ use super::leaf::{Bounds, Finished, Press};
 use crate::store::checksum::Summing;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FileIndex, FilterBuilder};
+use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, Layout, TableKind};
 use crate::store::table::PartitionKey;
 
@@ -77,6 +78,8 @@ pub(super) struct RowGroup {
     pub(super) chunks: Vec<Finished>,
     /// Of the attributes of spans.
     pub(super) filter: Option<FilterBuilder>,
+    /// Attributes of spans that are not only in the columns they have.
+    pub(super) other_types: OtherTypes,
 }
 
 /// Writes a file in memory; `items` are in the order of the table, and not none.
@@ -134,6 +137,7 @@ struct ParquetFile {
     writer: SerializedFileWriter<Vec<u8>>,
     statistics: Vec<ColumnStatistics>,
     rows: u64,
+    other_types: OtherTypes,
 }
 
 /// What the table's log says of a column.
@@ -162,11 +166,12 @@ impl ParquetFile {
             Some(ColumnStatistics { name, leaf, kind, bounds: Vec::new(), nulls: 0 })
         });
         let statistics = statistics.collect();
-        Ok(Self { table, schema, writer, statistics, rows: 0 })
+        Ok(Self { table, schema, writer, statistics, rows: 0, other_types: OtherTypes::default() })
     }
 
     fn push(&mut self, group: RowGroup) -> Result<(), StoreError> {
         self.rows += u64::from(group.rows);
+        self.other_types.join(group.other_types);
         for column in &mut self.statistics {
             if let Some(chunk) = group.chunks.get(column.leaf) {
                 column.bounds.extend(chunk.bounds.clone());
@@ -190,6 +195,9 @@ impl ParquetFile {
         let mut sum = Summing::default();
         sum.add(self.writer.inner());
         self.writer.append_key_value_metadata(sum.sum().key_value());
+        if self.table == TableKind::Spans {
+            self.writer.append_key_value_metadata(self.other_types.key_value());
+        }
         let bytes = self.writer.into_inner().map_err(|e| internal("cannot end a Parquet file", e))?;
         Ok(NewFile { partition, bytes: bytes.into(), rows: self.rows, statistics, index })
     }

@@ -9,9 +9,14 @@ use super::leaf::{Finished, Flat, Leaf, PAGE_BYTES, Press};
 use super::maps::{Fit, MapLevels, tell};
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::index::{FilterBuilder, FilterScope, key_seed};
+use crate::store::other_types::OtherTypes;
 use crate::store::schema::{AttributeType, Layout, WellKnownScope};
 use crate::store::values::{NoText, append_text};
-use crate::wire::{AnyView, Fields, KeyValueParts, Messages, ScopeView, WireError, attributes_of};
+use crate::wire::{
+    AnyView, Fields, KeyValueParts, Messages, ScopeView, WireError, attributes_of, values_of_array,
+};
+
+const SERVICE_NAME: &str = "service.name";
 
 /// Attributes as text, ready to be appended again and again.
 #[derive(Default)]
@@ -58,6 +63,10 @@ pub(super) struct SharedResource {
     pub(super) schema_url: String,
     /// By index in [`Layout::well_known`]; only those of the resource.
     pub(super) well_known: Vec<Option<String>>,
+    /// Those that a comparison may find elsewhere.
+    pub(super) other_types: OtherTypes,
+    /// The names in `service.name`, if that is a list.
+    services: Vec<String>,
 }
 
 impl SharedResource {
@@ -65,16 +74,33 @@ impl SharedResource {
         let (attributes, fit) = Rendered::of(raw, 1).map_err(wire)?;
         let (dropped_attributes_count, other_fields) = resource_scalars(raw).map_err(wire)?;
         let mut well_known = vec![None; layout.well_known().len()];
+        let (mut other_types, mut services) = (OtherTypes::default(), Vec::new());
         for attribute in attributes_of(raw, 1) {
             let attribute = attribute.map_err(wire)?;
-            let slot = layout.position(WellKnownScope::Resource, attribute.key).map(|at| &mut well_known[at]);
-            if let (Some(slot @ None), AnyView::Str(text)) = (slot, attribute.value) {
-                *slot = Some(text.to_owned());
+            let Some(at) = layout.position(WellKnownScope::Resource, attribute.key) else { continue };
+            match (&mut well_known[at], attribute.value) {
+                (slot @ None, AnyView::Str(text)) => *slot = Some(text.to_owned()),
+                (_, AnyView::Array(list)) => {
+                    other_types.note(at);
+                    if attribute.key == SERVICE_NAME {
+                        services.extend(texts_of(list)?);
+                    }
+                }
+                _ => {}
             }
         }
         let raw = (fit == Fit::Partly || other_fields).then(|| raw.to_vec());
         let schema_url = schema_url.to_owned();
-        Ok(Self { attributes, fit, raw, dropped_attributes_count, schema_url, well_known })
+        Ok(Self {
+            attributes,
+            fit,
+            raw,
+            dropped_attributes_count,
+            schema_url,
+            well_known,
+            other_types,
+            services,
+        })
     }
 
     /// Tells a row group's filter of its attributes.
@@ -91,9 +117,25 @@ impl SharedResource {
 
     /// The service's name, if there is one.
     pub(super) fn service_name(&self) -> Option<&str> {
-        let at = Layout::standard().position(WellKnownScope::Resource, "service.name")?;
+        let at = Layout::standard().position(WellKnownScope::Resource, SERVICE_NAME)?;
         self.well_known[at].as_deref()
     }
+
+    /// All names that a search for a service finds it by.
+    pub(super) fn services(&self) -> impl Iterator<Item = &str> {
+        self.service_name().into_iter().chain(self.services.iter().map(String::as_str))
+    }
+}
+
+/// The strings among an array's elements.
+fn texts_of(array: &[u8]) -> Result<Vec<String>, StoreError> {
+    let mut texts = Vec::new();
+    for value in values_of_array(array) {
+        if let AnyView::Str(text) = value.map_err(wire)? {
+            texts.push(text.to_owned());
+        }
+    }
+    Ok(texts)
 }
 
 /// `dropped_attributes_count`, and whether there are fields without a column (entity references).

@@ -6,11 +6,10 @@ use super::leaf::{Flat, Leaf};
 use super::text::word;
 use crate::sample::Verdict;
 use crate::sample::probability::kept_tracestate;
+use crate::store::other_types::{EXACT_MAX, is_elsewhere};
 use crate::store::schema::ColumnType;
 use crate::wire::{AnyView, Fields, ValueParts, WireError};
 
-/// Up to here each integer has a double of its own: 2^53.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 /// For each of some values its number in a column's dictionary, once it was put.
 pub(super) type Memos = Vec<Option<u32>>;
 
@@ -83,9 +82,9 @@ pub(super) fn put_count(column: &mut Flat, row: u32, count: u32, rows: u32) {
     }
 }
 
-/// Puts a well-known attribute into its column, if it is of the column's type.
+/// Puts a well-known attribute into its column, if it is of the column's type; says whether a comparison may find it elsewhere.
 #[inline]
-pub(super) fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: ValueParts<'_>) {
+pub(super) fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: ValueParts<'_>) -> bool {
     match (kind, value) {
         (ColumnType::Long, ValueParts::Other(AnyView::Int(value))) => column.put_long(row, value),
         // TraceQL's 200 is also 200.0.
@@ -95,6 +94,7 @@ pub(super) fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: Va
             column.put_long(row, value as i64);
         }
         (ColumnType::Text, ValueParts::Text(text)) => column.put(row, text, 1),
-        _ => {}
+        _ => return is_elsewhere(kind, value),
     }
+    false
 }

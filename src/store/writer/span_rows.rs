@@ -14,6 +14,7 @@ use super::text::{KINDS, STATUS_CODES, append_hex, micros};
 use crate::sample::Fingerprint;
 use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
+use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, TableKind, WellKnownScope};
 use crate::wire::{Fields, KeyValueParts, Messages, WireError};
 
@@ -62,6 +63,8 @@ pub(super) struct SpanRows<'a> {
     rules_version: Flat,
     /// In the order of the layout, with the numbers of resources' values.
     typed: Vec<(Flat, Memos)>,
+    /// Which of those have values elsewhere.
+    other_types: OtherTypes,
     attributes: SpanAttributes,
     resource_attributes: SharedAttributes,
     /// Resources whose attributes are in the filter.
@@ -114,6 +117,7 @@ impl<'a> SpanRows<'a> {
             rule: Flat::required(Leaf::texts()),
             rules_version: zeros(),
             typed: typed.collect(),
+            other_types: OtherTypes::default(),
             attributes: SpanAttributes::of_spans(gathered.layout),
             resource_attributes: SharedAttributes::default(),
             resources_told: vec![false; gathered.resources.len()],
@@ -149,7 +153,9 @@ impl<'a> SpanRows<'a> {
                     let step = entries.append(&attribute)?;
                     if let (Some(at), false) = (step.known, step.is_repeated) {
                         let (column, at) = (&mut typed[usize::from(at)].0, usize::from(at));
-                        put_typed(column, row, layout.well_known()[at].kind, attribute.value);
+                        if put_typed(column, row, layout.well_known()[at].kind, attribute.value) {
+                            self.other_types.note(at);
+                        }
                     }
                 }
                 10 => scalars.dropped[0] = field.varint("span.dropped_attributes_count")? as u32,
@@ -268,6 +274,7 @@ impl<'a> SpanRows<'a> {
         let mut row = self.stripe;
         for (number, rows) in self.runs.resources.iter() {
             let resource = &gathered.resources[number as usize];
+            self.other_types.join(resource.other_types);
             self.resource_attributes.put(number, &resource.attributes, rows);
             if let Some(filter) = self.attributes.filter()
                 && !std::mem::replace(&mut self.resources_told[number as usize], true)
@@ -404,7 +411,7 @@ impl<'a> Rows<'a> for SpanRows<'a> {
     /// In the order of the schema.
     fn finish(mut self, columns: &[ColumnDescPtr], press: &mut Press) -> ParquetResult<RowGroup> {
         let rows = self.row;
-        let filter = self.attributes.entries.filter.take();
+        let (filter, other_types) = (self.attributes.entries.filter.take(), self.other_types);
         let mut at = 0;
         let mut column = || {
             at += 1;
@@ -448,6 +455,6 @@ impl<'a> Rows<'a> for SpanRows<'a> {
         }
         chunks.extend(self.events.finish(rows, &mut column, press)?);
         chunks.extend(self.links.finish(rows, &mut column, press)?);
-        Ok(RowGroup { rows, chunks, filter })
+        Ok(RowGroup { rows, chunks, filter, other_types })
     }
 }

@@ -13,6 +13,7 @@ use super::leaf::{Flat, Leaf, Levels, PAGE_BYTES, Press, RowBits, Runs};
 use super::text::{append_hex, micros};
 use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
+use crate::store::other_types::OtherTypes;
 use crate::store::schema::TableKind;
 
 /// The spans of one trace in a batch; never empty.
@@ -148,7 +149,7 @@ impl<'a> Rows<'a> for TraceRows<'a> {
         let service = |s: &SpanEntry| gathered.resources[s.resource as usize].service_name();
         let root = spans().find(|s| s.is_root);
         let services = distinct(spans().map(|s| s.resource), |resource| {
-            gathered.resources[resource as usize].service_name()
+            gathered.resources[resource as usize].services()
         });
         let mut bytes: usize = services.iter().map(|service| service.len()).sum();
         self.hex.clear();
@@ -221,19 +222,19 @@ impl<'a> Rows<'a> for TraceRows<'a> {
         for flat in [self.rule, self.rules_version, self.complete] {
             chunks.push(flat.finish(rows, column(), press)?);
         }
-        Ok(RowGroup { rows, chunks, filter: None })
+        Ok(RowGroup { rows, chunks, filter: None, other_types: OtherTypes::default() })
     }
 }
 
 /// The names of these resources, sorted, each once. Most spans of a trace have the resource of the one before.
-fn distinct<'n>(
+fn distinct<'n, N: Iterator<Item = &'n str>>(
     resources: impl Iterator<Item = u32>,
-    name: impl Fn(u32) -> Option<&'n str>,
+    names_of: impl Fn(u32) -> N,
 ) -> BTreeSet<&'n str> {
     let (mut names, mut last) = (BTreeSet::new(), None);
     for resource in resources {
         if last.replace(resource) != Some(resource) {
-            names.extend(name(resource));
+            names.extend(names_of(resource));
         }
     }
     names

@@ -32,6 +32,7 @@ fn file(name: &str, bytes: u64, hours_ago: i64) -> DataFile {
         duration_max_nano: 0,
         service_min: None,
         service_max: None,
+        names_services: false,
         committed_ms: NOW_MS - hours_ago * HOUR_MS,
     }
 }
