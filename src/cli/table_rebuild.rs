@@ -12,7 +12,7 @@ use crate::store::{Finding, Rebuilt};
 const EXAMPLES: &str = "\
 Examples:
   tracewell table rebuild
-      Index the files that have no index, or one that cannot be read
+      Index the files that have no index, or one that cannot be read or is wrong
   tracewell table rebuild --lost
       Also read every file, and take those out of the tables that are missing, cut short or damaged: SQL engines stop
       failing on them. What was in them is lost, and is said
@@ -47,8 +47,9 @@ pub async fn run(args: &TableRebuildArgs) -> anyhow::Result<Exit> {
             let verified = source.store.verify(tenant, |done, all| progress.bytes(&what, done, all)).await?;
             lost.extend(source.store.take_out_lost(tenant, verified.findings).await?);
         }
-        // Whatever of the index cannot be read is forgotten by this, and made again.
-        source.store.verify_index(tenant).await?;
+        // Whatever of the index cannot be read is forgotten by this, and made again, as is what tells something else.
+        let verified = source.store.verify_index(tenant).await?;
+        source.store.delete_wrong_runs(tenant, &verified).await?;
         let of_tenant = source.store.rebuild_index(tenant).await?;
         rebuilt.files += of_tenant.files;
         rebuilt.runs += of_tenant.runs;

@@ -94,7 +94,7 @@ pub fn finding_document(finding: &Finding) -> Value {
 }
 
 fn index_document(tenant: &str, index: &VerifiedIndex) -> Value {
-    let disagreement = |found: &Disagreement| json!({ "run": found.run, "file": found.file, "inRun": found.in_run, "inData": found.in_data });
+    let disagreement = |found: &Disagreement| json!({ "run": found.run, "file": found.file, "inRun": found.in_run, "inData": found.in_data, "denied": found.denied });
     json!({
         "tenant": tenant,
         "files": index.files,
@@ -114,11 +114,13 @@ fn index_report(canvas: &Canvas, indexes: &Indexes) -> String {
                 text::clean(run)
             ));
         }
-        for Disagreement { run, file, in_run, in_data } in &index.disagreements {
+        for Disagreement { run, file, in_run, in_data, denied } in &index.disagreements {
             let (run, file) = (text::clean(run), text::clean(file));
-            out.push_str(&format!(
-                "{wrong} index {run} has {in_run} entries of {file}, which has {in_data}\n"
-            ));
+            let what = match denied {
+                0 => format!("has {in_run} entries of {file}, which has {in_data}"),
+                _ => format!("denies attributes that {denied} row groups of {file} have"),
+            };
+            out.push_str(&format!("{wrong} index {run} {what}; table rebuild makes it again\n"));
         }
         if !index.uncovered.is_empty() {
             let files = text::count(index.uncovered.len() as u64, "file is", "files are");

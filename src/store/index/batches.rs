@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, MapArray, RecordBatch};
 
 use super::build::FileIndex;
-use super::filter::{FilterBuilder, FilterScope, key_seed};
+use super::filter::{FilterBuilder, FilterScope, GroupFilter, key_seed};
 use crate::runtime::Tenant;
 use crate::sample::Fingerprint;
 use crate::store::other_types::{OtherTypes, is_text_elsewhere};
@@ -37,26 +37,20 @@ pub(in crate::store) struct RowsIndex {
     /// Of the open row group.
     traces: Vec<u64>,
     last_trace: String,
-    /// `None`: nobody tells of attributes.
-    filter: Option<FilterBuilder>,
+    filter: FilterBuilder,
     keys: Keys,
     other_types: OtherTypes,
 }
 
 impl RowsIndex {
-    /// Of a file of this tenant whose rows come with all columns.
+    /// Of a file of this tenant whose rows come with their trace ids and attributes, those of their resources too.
     pub(in crate::store) fn new(tenant: &Tenant) -> Self {
-        Self { filter: Some(FilterBuilder::default()), ..Self::of_traces(tenant) }
-    }
-
-    /// Of a file of this tenant whose rows come with `trace_id` alone: their attributes get no filter.
-    pub(in crate::store) fn of_traces(tenant: &Tenant) -> Self {
         Self {
             seed: Fingerprint::seed(tenant),
             index: FileIndex::default(),
             traces: Vec::new(),
             last_trace: String::new(),
-            filter: None,
+            filter: FilterBuilder::default(),
             keys: Default::default(),
             other_types: OtherTypes::default(),
         }
@@ -73,7 +67,7 @@ impl RowsIndex {
                 }
             }
         }
-        let Some(filter) = &mut self.filter else { return };
+        let filter = &mut self.filter;
         for (scope, map, raw) in [
             (FilterScope::Span, "attributes", "attributes_raw"),
             (FilterScope::Resource, "resource_attributes", "resource_raw"),
@@ -95,7 +89,12 @@ impl RowsIndex {
 
     /// The open row group ends; it takes so many bytes.
     pub(in crate::store) fn end_group(&mut self, bytes: usize) {
-        let filter = self.filter.as_mut().map(|filter| std::mem::take(filter).finish(bytes));
+        self.end_group_with(|filter| Some(filter.finish(bytes)));
+    }
+
+    /// The open row group ends; its filter is what `finish` makes of its attributes.
+    pub(super) fn end_group_with(&mut self, finish: impl FnOnce(FilterBuilder) -> Option<GroupFilter>) {
+        let filter = finish(std::mem::take(&mut self.filter));
         // Those who write to the table sort by trace; another may not have.
         self.traces.sort_unstable();
         self.traces.dedup();

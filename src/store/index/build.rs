@@ -41,7 +41,8 @@ impl FileIndex {
 
     /// The memory it takes, in bytes, about.
     pub(in crate::store) fn bytes(&self) -> usize {
-        self.traces.capacity() * size_of::<Entry>()
+        let filters: usize = self.filters.iter().map(GroupFilter::bytes).sum();
+        self.traces.capacity() * size_of::<Entry>() + filters
     }
 }
 

@@ -133,6 +133,20 @@ impl FilterBuilder {
         block.iter_mut().zip(mask(hash)).for_each(|(word, bit)| *word |= bit);
     }
 
+    /// Whether a filter may hold all that was inserted. What one cannot tell it may hold; and a row whose map does not give its
+    /// attributes back is not always known to be one where the filter was made, whose values all are in.
+    pub(super) fn is_within(&self, filter: &GroupFilter) -> bool {
+        if filter.size == NO_FILTER || !BLOCKS_MAX.is_multiple_of(blocks_of(filter.size)) {
+            return true;
+        }
+        let arrays = FilterScope::Span.arrays() | FilterScope::Resource.arrays();
+        let inserted = joined(&self.blocks, filter.size);
+        let words = inserted.iter().flatten().zip(filter.blocks.iter().flatten());
+        self.flags & arrays & !filter.flags == 0
+            && inserted.len() == filter.blocks.len()
+            && words.into_iter().all(|(of_data, of_filter)| of_data & !of_filter == 0)
+    }
+
     /// The filter of a row group that takes so many bytes.
     pub(in crate::store) fn finish(self, data_bytes: usize) -> GroupFilter {
         let Self { blocks, flags, .. } = self;
@@ -187,6 +201,22 @@ impl Default for GroupFilter {
 }
 
 impl GroupFilter {
+    /// One whose blocks are to come.
+    pub(super) fn empty(size: FilterSize, flags: u8) -> Self {
+        Self { size, blocks: Vec::with_capacity(blocks_of(size) as usize), flags }
+    }
+
+    /// The next block's bytes, as [`Self::write_block`] wrote them.
+    pub(super) fn push_block(&mut self, bytes: &[u8]) {
+        let words = bytes.as_chunks::<4>().0;
+        self.blocks.push(std::array::from_fn(|at| words.get(at).copied().map_or(0, u32::from_le_bytes)));
+    }
+
+    /// What its blocks take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.blocks.capacity() * BLOCK_BYTES
+    }
+
     /// Its size, or [`NO_FILTER`].
     pub(super) fn size(&self) -> FilterSize {
         self.size

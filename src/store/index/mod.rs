@@ -25,9 +25,11 @@ mod rebuild;
 mod run;
 mod sieve;
 mod sweep;
+mod verify;
 
 pub use cache::LocalRuns;
-pub use rebuild::{Disagreement, Rebuilt, VerifiedIndex};
+pub use rebuild::Rebuilt;
+pub use verify::{Disagreement, VerifiedIndex};
 
 pub(in crate::store) use batches::RowsIndex;
 pub(in crate::store) use build::{FileIndex, Indexed};

@@ -32,8 +32,23 @@ async fn written(objects: &Counting, batches: u64) -> Store {
     store
 }
 
+/// How many spans of a user a scan gives.
+async fn with_user(reader: &Reader, user: &str) -> usize {
+    let request = ScanRequest {
+        start_unix_nano: 0..u64::MAX,
+        projection: Projection::Columns(vec![]),
+        hints: vec![ScanHint::AttributeEquals {
+            scope: AttributeScope::Span,
+            key: "user.id".into(),
+            value: HintValue::Str(user.into()),
+        }],
+    };
+    let rows = reader.scan(&Tenant::default(), request).await.unwrap();
+    rows.try_collect::<Vec<_>>().await.unwrap().iter().map(crate::store::SpanRows::len).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_runs_are_made_again_from_the_trace_ids() {
+async fn missing_runs_are_made_again_from_the_rows() {
     let objects = Counting::default();
     written(&objects, 3).await;
     let runs = objects.objects(".idx").await;
@@ -51,8 +66,24 @@ async fn missing_runs_are_made_again_from_the_trace_ids() {
     let verified = store.verify_index(&tenant).await.unwrap();
     assert_eq!((verified.files, verified.uncovered.len(), verified.disagreements.len()), (3, 0, 0));
 
-    // The new run answers: nothing but footer and data of one file is read.
+    // The new run prunes like the others: no more than the one file's objects are read.
     let reader = reader(&objects);
+    for (user, spans) in [("user-120", 4), ("user-220", 4), ("user-320", 4), ("nobody", 0)] {
+        objects.take();
+        let rows = with_user(&reader, user).await;
+        assert_eq!(rows, spans, "{user}");
+        let data: std::collections::BTreeSet<_> = objects
+            .take()
+            .gets
+            .into_iter()
+            .map(|(path, _)| path)
+            .filter(|p| p.contains("/retention="))
+            .collect();
+        assert_eq!(data.len(), usize::from(spans > 0), "{user}: {data:?}");
+    }
+
+    // And it answers for traces: nothing but footer and data of one file is read.
+    let reader = self::reader(&objects);
     reader.by_id(&tenant, trace_id(1)).await.unwrap();
     objects.take();
     assert_eq!(reader.by_id(&tenant, trace_id(120)).await.unwrap().len(), 4);
@@ -95,6 +126,38 @@ async fn a_run_that_tells_something_else_is_found_out() {
     let verified = self::store(&objects).verify_index(&Tenant::default()).await.unwrap();
     assert_eq!(verified.disagreements.len(), 1, "{verified:?}");
     assert_eq!((verified.disagreements[0].in_run, verified.disagreements[0].in_data), (49, 50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_denies_what_is_there_is_found_out_and_made_again() {
+    let objects = Counting::default();
+    written(&objects, 1).await;
+    // The same traces with other users: entries are the same, filters are not.
+    let other = Counting::default();
+    let mut request = traces(100, 50, NOW);
+    for span in &mut request.resource_spans[0].scope_spans[0].spans {
+        span.attributes[2] = text("user.id", "somebody");
+    }
+    let records = MapRecords::of(&[request]);
+    self::store(&other).write(&records.batch(1, &verdict("all", "default")), &records).await.unwrap();
+    let (ours, theirs) = (objects.objects(".idx").await.remove(0), other.objects(".idx").await.remove(0));
+    let mut bytes = other.inner.get(&theirs.location).await.unwrap().bytes().await.unwrap().to_vec();
+    let size = async |of: &Counting| {
+        let files = of.objects(".parquet").await;
+        files.iter().find(|o| o.location.as_ref().contains("/spans/")).unwrap().size
+    };
+    super::resize(&mut bytes, size(&other).await, size(&objects).await);
+    objects.inner.put(&ours.location, bytes.into()).await.unwrap();
+    assert_eq!(with_user(&reader(&objects), "user-107").await, 0);
+    let (store, tenant) = (self::store(&objects), Tenant::default());
+    let verified = store.verify_index(&tenant).await.unwrap();
+    let [found] = &verified.disagreements[..] else { panic!("{verified:?}") };
+    assert_eq!((found.in_run, found.in_data, found.denied), (50, 50, 1));
+
+    assert_eq!(store.delete_wrong_runs(&tenant, &verified).await.unwrap(), 1);
+    assert_eq!(store.rebuild_index(&tenant).await.unwrap(), Rebuilt { files: 1, runs: 1 });
+    assert_eq!(self::store(&objects).verify_index(&tenant).await.unwrap().disagreements, []);
+    assert_eq!(with_user(&reader(&objects), "user-107").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,18 +211,8 @@ async fn many_runs_become_few_and_tell_the_same() {
         assert_eq!(objects.take().data_gets(), 2);
     }
     // The filters came along.
-    let request = |user: &str| ScanRequest {
-        start_unix_nano: 0..u64::MAX,
-        projection: Projection::Columns(vec![]),
-        hints: vec![ScanHint::AttributeEquals {
-            scope: AttributeScope::Span,
-            key: "user.id".into(),
-            value: HintValue::Str(user.into()),
-        }],
-    };
     for (user, spans) in [("user-1907", 4), ("user-107", 4), ("nobody", 0)] {
-        let rows: Vec<_> = reader.scan(&tenant, request(user)).await.unwrap().try_collect().await.unwrap();
-        assert_eq!(rows.iter().map(crate::store::SpanRows::len).sum::<usize>(), spans);
+        assert_eq!(with_user(&reader, user).await, spans);
         let read: std::collections::BTreeSet<_> =
             objects.take().gets.into_iter().map(|(path, _)| path).collect();
         assert!(read.len() <= 3, "{read:?}");
