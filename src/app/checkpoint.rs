@@ -1,17 +1,22 @@
 //! The checkpoint: where replay begins after a restart, and the loss ledger up to there. One small file, replaced whole.
 //!
 //! Without it, or with a damaged one, a restart reads the whole log and the loss ledger begins anew: no span depends on it.
+//! So that the loss ledger misses nothing, the log forgets nothing that the last checkpoint would read again ([`Covered`]).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use twox_hash::XxHash3_64;
 
+use super::StartError;
 use crate::log::Position;
 use crate::runtime::disk::{read_bounded, write_atomic};
-use crate::runtime::{Disk, Tenant};
+use crate::runtime::{Clock, Disk, Tenant};
 use crate::sample::{Account, AccountOf, Checkpoint};
 
 /// Its name in the data directory.
@@ -19,6 +24,8 @@ const NAME: &str = "checkpoint";
 /// Services are bounded, and so is this.
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 const FORMAT: u32 = 1;
+/// Checkpoints that could not be written for this long do not hold the log any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -111,22 +118,62 @@ fn decode(log: &str, bytes: &[u8]) -> Option<Checkpoint> {
     })
 }
 
-/// The checkpoint in a data directory whose id is `log`; `None` if there is none, or it is damaged, which is logged.
-pub fn load(disk: &dyn Disk, data: &Path, log: &str) -> Option<Checkpoint> {
-    let read = match read_bounded(disk, &data.join(NAME), BYTES_MAX) {
-        Ok(bytes) => decode(log, &bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(%error, "the checkpoint cannot be read");
-            None
+/// What the last checkpoint lets the log forget. Shared by who writes checkpoints and who releases segments.
+#[derive(Clone)]
+pub struct Covered(Arc<Mutex<Last>>);
+
+struct Last {
+    replay_from: Position,
+    /// Since when none can be written, monotonic.
+    failing_since: Option<Duration>,
+}
+
+impl Covered {
+    /// Nothing, or what the checkpoint that was found covers.
+    pub fn by(checkpoint: Option<&Checkpoint>) -> Self {
+        let replay_from = checkpoint.map_or(Position(0), |checkpoint| checkpoint.replay_from);
+        Self(Arc::new(Mutex::new(Last { replay_from, failing_since: None })))
+    }
+
+    /// A checkpoint was written, or could not be, at `now` on the monotonic clock.
+    pub fn kept(&self, checkpoint: &Checkpoint, is_written: bool, now: Duration) {
+        let mut last = self.0.lock();
+        if is_written {
+            *last = Last { replay_from: checkpoint.replay_from, failing_since: None };
+        } else {
+            last.failing_since.get_or_insert(now);
         }
+    }
+
+    /// The log may forget what is below this: a restart would not read it. Everything, where checkpoints fail for too long:
+    /// then a crash counts as damaged what was settled since.
+    pub fn below(&self, now: Duration) -> Position {
+        let last = self.0.lock();
+        match last.failing_since {
+            Some(since) if now.saturating_sub(since) >= PATIENCE => Position(u64::MAX),
+            _ => last.replay_from,
+        }
+    }
+}
+
+/// The checkpoint in a data directory whose id is `log`; `None` if there is none, or it is damaged, which is logged.
+///
+/// # Errors
+/// If there is one that the system does not give: the loss ledger is not begun anew for want of file descriptors.
+pub fn load(disk: &dyn Disk, data: &Path, log: &str) -> Result<Option<Checkpoint>, StartError> {
+    let path = data.join(NAME);
+    let read = match read_bounded(disk, &path, BYTES_MAX) {
+        Ok(bytes) => decode(log, &bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => None,
+        Err(source) => return Err(StartError::DataFile { path, source }),
     };
     if read.is_none() {
         tracing::warn!(
             "there is no usable checkpoint: the whole log is read, and the loss ledger begins anew"
         );
     }
-    read
+    Ok(read)
 }
 
 /// Replaces the checkpoint in a data directory.
@@ -134,12 +181,38 @@ pub fn save(disk: &dyn Disk, data: &Path, log: &str, checkpoint: &Checkpoint) ->
     write_atomic(disk, &data.join(NAME), &encode(log, checkpoint))
 }
 
-/// Writes each checkpoint that comes, until there are no more to come. Blocks on the disk.
-pub fn keep(disk: Arc<dyn Disk>, data: PathBuf, log: String, mut checkpoints: mpsc::Receiver<Checkpoint>) {
-    while let Some(checkpoint) = checkpoints.blocking_recv() {
-        if let Err(error) = save(&*disk, &data, &log, &checkpoint) {
-            tracing::warn!(%error, "the checkpoint cannot be written; a restart would read more of the log");
+/// Who writes checkpoints.
+pub struct Keeping {
+    /// Where to.
+    pub disk: Arc<dyn Disk>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Its id.
+    pub log: String,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Told what the log may forget.
+    pub covered: Covered,
+}
+
+impl Keeping {
+    /// Writes each checkpoint that comes, until there are no more to come. Blocks on the disk.
+    pub fn run(self, mut checkpoints: mpsc::Receiver<Checkpoint>) {
+        while let Some(checkpoint) = checkpoints.blocking_recv() {
+            if let Err(error) = self.keep(&checkpoint) {
+                tracing::warn!(%error, "the checkpoint cannot be written; a restart would read more of the log");
+            }
         }
+    }
+
+    /// Writes one.
+    ///
+    /// # Errors
+    /// If the disk does not take it: the one before holds.
+    pub fn keep(&self, checkpoint: &Checkpoint) -> std::io::Result<()> {
+        let written = save(&*self.disk, &self.data, &self.log, checkpoint);
+        self.covered.kept(checkpoint, written.is_ok(), self.clock.monotonic());
+        written
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::Covered;
 use super::events::{Attachment, EVENTS_MAX, Event, Log, SharedGauges};
 use super::noting;
 use crate::ledger::Ledger;
@@ -45,6 +46,10 @@ pub struct Decider {
     /// Who writes checkpoints. One at a time.
     pub checkpoints: mpsc::Sender<Checkpoint>,
     pub checkpointed: Duration,
+    /// What the last checkpoint lets the log forget.
+    pub covered: Covered,
+    /// The log could let a segment go if there was a newer checkpoint.
+    pub is_held: bool,
 }
 
 impl Decider {
@@ -177,7 +182,8 @@ impl Decider {
             *self.gauges.losses.lock() = Arc::new(LossLedger { accounts, expired: self.sampler.expired() });
             self.release(now);
         }
-        if now.saturating_sub(self.checkpointed) >= CHECKPOINT_EVERY
+        let every = if self.is_held { RELEASE_EVERY } else { CHECKPOINT_EVERY };
+        if now.saturating_sub(self.checkpointed) >= every
             && let Ok(slot) = self.checkpoints.try_reserve()
         {
             slot.send(self.sampler.checkpoint());
@@ -231,9 +237,12 @@ impl Decider {
         self.released = now;
         // A verdict stays in the log until the ledger has it.
         let below = self.sampler.low_watermark().min(self.ledger.durable());
-        if let Err(error) = self.log.release(below) {
+        // Likewise what the loss ledger counts of it, until a checkpoint has that.
+        let covered = self.covered.below(now);
+        if let Err(error) = self.log.release(below.min(covered)) {
             tracing::warn!(%error, "cannot delete a segment of the log that is not needed any more");
         }
+        self.is_held = covered < below && self.log.could_release(below);
     }
 
     fn publish(&mut self) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::admin::{NotStored, Operators, Remembered};
+use super::checkpoint::{Covered, Keeping};
 use super::compacting::Compacting;
 use super::decider::Decider;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
@@ -87,7 +88,8 @@ pub(super) async fn start(
     let app_id = data_id(disk.as_ref(), &SystemRandom, &config.data, log.stats().segments == 0)?;
     let ledger = noting::open(&config, &disk, &clock, &app_id);
     let mut sampler = Sampler::new(sampler_config(&config), rulebook.clone());
-    let checkpoint = checkpoint::load(disk.as_ref(), &config.data, &app_id);
+    let checkpoint = checkpoint::load(disk.as_ref(), &config.data, &app_id)?;
+    let covered = Covered::by(checkpoint.as_ref());
     let (begin, noting) = resume(&mut sampler, checkpoint.as_ref(), &ledger, log.stats().oldest);
     let mut sampler = replayed(&tasks, sampler, replay.from(begin), &rulebook, &clock, noting).await?;
     let unfinished = sampler.go_live();
@@ -106,10 +108,14 @@ pub(super) async fn start(
     let index = Index::open(location.clone(), Some(runs), config.query.index);
     store_config.index = Some(index.clone());
     let (checkpoints, to_keep) = mpsc::channel(1);
-    let (keep_disk, keep_data, keep_id) = (disk.clone(), config.data.clone(), app_id);
-    let keeping = tasks
-        .thread("checkpoint", move || checkpoint::keep(keep_disk, keep_data, keep_id, to_keep))
-        .map_err(StartError::Thread)?;
+    let keeping = Keeping {
+        disk: disk.clone(),
+        data: config.data.clone(),
+        log: app_id,
+        clock: clock.clone(),
+        covered: covered.clone(),
+    };
+    let keeping = tasks.thread("checkpoint", move || keeping.run(to_keep)).map_err(StartError::Thread)?;
     let store = Arc::new(Store::open(store_config, clock.clone())?);
     let reader_config = ReaderConfig {
         footer_cache_bytes: config.query.cache as usize,
@@ -181,6 +187,8 @@ pub(super) async fn start(
         released: Duration::ZERO,
         checkpoints,
         checkpointed: Duration::ZERO,
+        covered,
+        is_held: false,
     };
     let storing = Storing {
         store: store.clone(),

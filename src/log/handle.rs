@@ -96,6 +96,13 @@ impl<A> LogHandle<A> {
         shared.release(Some(shared.config.recorder), |_| false)
     }
 
+    /// Whether a segment would go if nothing below the position was needed.
+    pub fn could_release(&self, below: Position) -> bool {
+        let shared = &self.inner.shared;
+        let now = shared.clock.monotonic();
+        shared.segments.lock().releasable(below, now, Some(shared.config.recorder)).is_some()
+    }
+
     /// The log in numbers.
     pub fn stats(&self) -> LogStats {
         self.inner.shared.stats()

@@ -83,17 +83,25 @@ impl Segments {
     /// Takes out the oldest segment if nobody needs it: below what its owner released, not being written, and not wanted
     /// by the recorder (`None`: the recorder is not asked).
     pub(super) fn take_releasable(&mut self, now: Duration, recorder: Option<Recorder>) -> Option<Segment> {
+        let segment = self.releasable(self.below, now, recorder)?;
+        self.by_base.remove(&segment.base);
+        self.bytes -= segment.bytes();
+        Some(segment)
+    }
+
+    /// The oldest segment, if it could go were everything below the position released.
+    pub(super) fn releasable(
+        &self,
+        below: Position,
+        now: Duration,
+        recorder: Option<Recorder>,
+    ) -> Option<Segment> {
         let (base, segment) = self.by_base.iter().next().map(|(base, segment)| (*base, *segment))?;
-        let needed = segment.end > self.below.0 || self.active == Some(base);
+        let needed = segment.end > below.0 || self.active == Some(base);
         let wanted = recorder.is_some_and(|recorder| {
             let age = now.as_nanos().cast_signed() - segment.written;
             self.bytes <= recorder.size_bytes && age < recorder.age.as_nanos().cast_signed()
         });
-        if needed || wanted {
-            return None;
-        }
-        self.by_base.remove(&base);
-        self.bytes -= segment.bytes();
-        Some(segment)
+        (!needed && !wanted).then_some(segment)
     }
 }

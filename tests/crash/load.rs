@@ -16,7 +16,7 @@ use crate::dice::Dice;
 const MILLI: u64 = 1_000_000;
 /// Longer makes a trace slow.
 pub const SLOW_NANO: u64 = 500 * MILLI;
-const ERROR: i32 = 2;
+pub const ERROR: i32 = 2;
 
 /// The rules files that come into force in turn. What must be kept is the same in all.
 pub fn rules(number: usize) -> String {
@@ -94,7 +94,7 @@ pub struct Request {
 pub struct TraceInfo {
     pub tenant: Tenant,
     pub id: TraceId,
-    service: &'static str,
+    pub service: &'static str,
     /// Not sent yet.
     rest: Vec<Span>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracewell::app::checkpoint;
+use tracewell::app::checkpoint::{self, Covered, Keeping};
 use tracewell::app::decider::Decider;
 use tracewell::app::events::{Attachment, EVENTS_MAX, Event, Gauges, Log, SharedGauges};
 use tracewell::app::finder::Finder;
@@ -116,9 +116,9 @@ pub struct Process {
     pub rescuing: Rescuing,
     pub wishes: mpsc::Receiver<Vec<Rescue>>,
     pub to_keep: mpsc::Receiver<Checkpoint>,
+    pub keeping: Keeping,
     pub history: RulesHistory,
     pub ledger: Arc<Ledger>,
-    pub app_id: String,
 }
 
 impl Process {
@@ -143,7 +143,8 @@ impl Process {
         let config = SamplerConfig { index_bytes_max: settings.index_bytes, ..SamplerConfig::default() };
         let mut sampler = Sampler::new(config, rulebook.clone());
         let ledger = Arc::new(Ledger::open(disk.clone(), clock.clone(), settings.ledger(&app_id)));
-        let checkpoint = checkpoint::load(disk.as_ref(), &data, &app_id);
+        let checkpoint = checkpoint::load(disk.as_ref(), &data, &app_id).map_err(|e| e.to_string())?;
+        let covered = Covered::by(checkpoint.as_ref());
         let (begin, mut noting) = resume(&mut sampler, checkpoint.as_ref(), &ledger, log.stats().oldest);
         noting.seed(&mut sampler);
         let told = |record: &Record| {
@@ -198,7 +199,10 @@ impl Process {
             released: Duration::ZERO,
             checkpoints,
             checkpointed: Duration::ZERO,
+            covered: covered.clone(),
+            is_held: false,
         };
+                let keeping = Keeping { disk, data, log: app_id, clock: clock.clone(), covered };
         let storing = Storing {
             store: store.clone(),
             reader,
@@ -225,9 +229,9 @@ impl Process {
             rescuing,
             wishes,
             to_keep,
+            keeping,
             history,
             ledger,
-            app_id,
         })
     }
 

@@ -69,7 +69,7 @@ fn row_03_a_kill_between_upload_and_commit_writes_nothing_twice() -> Result<(), 
             world.rest()?;
             let before = world.data_files();
             world.machine.clock.advance(Duration::from_secs(2 * 86_400));
-            world.expire();
+            assert!(world.expire()?);
             assert_eq!(before, world.data_files(), "no file was left behind by the first attempt");
         }
     }
@@ -153,7 +153,7 @@ fn row_14_what_a_cut_upload_left_is_swept_after_a_day() -> Result<(), Breach> {
     world.runtime.block_on(world.machine.objects.put(&orphan, put)).unwrap();
     for (hours, left) in [(1, true), (12, true), (12, false)] {
         world.machine.clock.advance(Duration::from_secs(3600 * hours));
-        world.expire();
+        assert!(world.expire()?);
         assert_eq!(world.data_files().contains(&orphan), left, "after {hours} more hours");
     }
     assert_eq!(world.data_files(), files, "what the table names stays");

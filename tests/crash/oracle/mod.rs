@@ -1,7 +1,11 @@
 //! What must hold, whatever fails. The oracle sees what was sent, what was acknowledged, what the log handed on as durable
 //! and what each life reads in it; it is not asked by the code, and knows nothing of how that works.
 
+mod expiry;
+mod losses;
+mod rows;
 mod table;
+mod traces;
 mod verdicts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,7 +19,9 @@ use tracewell::sample::records::{decode_done, decode_flush, decode_rescue, decod
 
 use crate::disk::base_of;
 use crate::load::{Facts, Load, Request, TraceNumber};
-pub use table::span_ids;
+pub use expiry::{ClassBytes, Expiry};
+use rows::SpanKey;
+pub use rows::{Tables, span_ids};
 pub use verdicts::Mark;
 use verdicts::{Given, Observed};
 
@@ -29,6 +35,8 @@ pub struct Sent {
     pub places: Vec<Position>,
     /// Some copy of it was acknowledged.
     pub acknowledged: bool,
+    /// When it was sent, each time.
+    pub received_unix_nano: Vec<u64>,
 }
 
 /// What a durable record holds.
@@ -57,7 +65,15 @@ pub struct Oracle {
     known: HashMap<TraceNumber, Given>,
     /// Every verdict ever given to a trace, one for each time that it changed.
     verdicts: HashMap<TraceNumber, Vec<Given>>,
+    /// Traces that were decided more than once without a change of mind.
+    redecided: HashSet<TraceNumber>,
     observations: u64,
+    /// Rows of `spans` that compaction made one with others of the same span.
+    joined: HashMap<SpanKey, u64>,
+    /// Rows of `spans` that expired.
+    expired: HashMap<SpanKey, u64>,
+    /// Traces some rows of which expired, in either table.
+    expired_traces: HashSet<TraceNumber>,
     pub totals: Totals,
 }
 
@@ -76,13 +92,19 @@ pub struct Totals {
 impl Oracle {
     /// A request is new.
     pub fn sends(&mut self, request: Request) -> usize {
-        self.sent.push(Sent { request, places: Vec::new(), acknowledged: false });
+        self.sent.push(Sent {
+            request,
+            places: Vec::new(),
+            acknowledged: false,
+            received_unix_nano: Vec::new(),
+        });
         self.sent.len() - 1
     }
 
     /// A copy of a request is about to be sent.
-    pub fn tries(&mut self, sent: usize) -> RequestId {
+    pub fn tries(&mut self, sent: usize, now_unix_nano: u64) -> RequestId {
         let id = self.attempts.len() as u64 + 1;
+        self.sent[sent].received_unix_nano.push(now_unix_nano);
         self.attempts.insert(id, sent);
         RequestId(id)
     }

@@ -20,7 +20,7 @@ pub(super) struct Observed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Given {
     pub(super) keep: bool,
-    rule: String,
+    pub(super) rule: String,
     threshold: Option<Threshold>,
 }
 
@@ -114,7 +114,11 @@ impl Oracle {
         self.known.insert(trace, given.clone());
         let ever = self.verdicts.entry(trace).or_default();
         match ever.last() {
-            Some(last) if last.keep == given.keep => {}
+            Some(last) if last.keep == given.keep => {
+                if last.rule != given.rule {
+                    self.redecided.insert(trace);
+                }
+            }
             Some(_) => self.totals.decided_anew += 1,
             None if given.keep => self.totals.kept += 1,
             None => self.totals.dropped += 1,

@@ -67,12 +67,12 @@ impl World {
             }
             self.die(self.dice.chance(0.7));
         }
-        let reader = self.reader();
         if self.dice.chance(0.3) {
-            let checked = self.oracle.checks_table(&self.load, &reader, false);
-            self.runtime.block_on(checked)?;
+            let tables = self.tables()?;
+            self.oracle.checks_table(&self.load, &tables, false)?;
         }
-        Ok(())
+        let accounts = self.process().decider.sampler.accounts();
+        self.oracle.checks_received(&self.load, &accounts)
     }
 
     /// Starts once; `false` if that failed, as it may in bad weather.

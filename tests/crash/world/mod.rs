@@ -1,9 +1,11 @@
 //! One simulation: a machine, the daemon's lives on it, its senders, and the oracle that watches.
 
+mod ages;
 mod lives;
 mod quiet;
 mod steps;
 mod storms;
+mod table;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -30,6 +32,9 @@ struct Waiting {
     answer: Pin<Box<dyn Future<Output = Result<Accepted, Refusal>>>>,
 }
 
+/// Of a run's steps, so many are taken again between leaps over days.
+const AGES_SHARE: usize = 20;
+
 /// What can go wrong in a run.
 #[derive(Clone, Debug)]
 pub struct Perils {
@@ -50,6 +55,8 @@ impl Perils {
 
 pub struct World {
     pub dice: Dice,
+    /// What happens when days go by.
+    ages: Dice,
     pub journal: Journal,
     pub machine: Machine,
     pub settings: Settings,
@@ -93,6 +100,7 @@ impl World {
         };
         Self {
             dice: Dice::new(seed, "driver"),
+            ages: Dice::new(seed, "ages"),
             load: Load::new(Dice::new(seed, "load")),
             oracle: Oracle::default(),
             process: None,
@@ -144,13 +152,14 @@ impl World {
         Self::new(seed, settings, perils)
     }
 
-    /// Lives through so many steps, then brings the world to rest and looks at what is there.
+    /// Lives through so many steps, then brings the world to rest and looks at what is there; then days go by.
     pub fn run(&mut self, steps: usize) -> Result<Report, Breach> {
         self.restart()?;
         for _ in 0..steps {
             self.step()?;
         }
         self.rest()?;
+        self.ages(steps / AGES_SHARE)?;
         Ok(Report {
             hash: self.journal.hash(),
             events: self.journal.events(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::journal::note;
-use crate::oracle::Breach;
+use crate::oracle::{Breach, Tables};
 
 /// Rounds in which everything must have come to rest.
 const ROUNDS: usize = 400;
@@ -16,14 +16,26 @@ impl World {
         self.idle()?;
 
         let reader = self.reader();
-        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, true))?;
+        self.checks_all()?;
         let traces = self.load.traces.len();
         let some = (0..LOOKED_UP.min(traces)).map(|_| self.dice.below(traces)).collect::<Vec<_>>();
         self.runtime.block_on(self.oracle.checks_traces(&self.load, &reader, some.into_iter()))?;
         // What this life had in memory is not enough: the last start sees what is on the disk.
         self.crash()?;
-        let reader = self.reader();
-        self.runtime.block_on(self.oracle.checks_table(&self.load, &reader, true))
+        self.checks_all()
+    }
+
+    /// Looks at everything, at rest.
+    fn checks_all(&mut self) -> Result<(), Breach> {
+        let tables = self.tables()?;
+        self.oracle.checks_table(&self.load, &tables, true)?;
+        self.checks_accounts(&tables)
+    }
+
+    fn checks_accounts(&mut self, tables: &Tables) -> Result<(), Breach> {
+        let sampler = &self.process.as_ref().unwrap().decider.sampler;
+        self.oracle.checks_losses(&self.load, &sampler.accounts(), tables)?;
+        self.oracle.checks_expired(&self.load, &sampler.expired())
     }
 
     /// Nobody sends for a while: the log runs empty, and forgets all it knew.
@@ -37,7 +49,9 @@ impl World {
         self.machine.objects.revive();
         self.answer_all()?;
         self.store_all()?;
-        self.release_all()
+        self.release_all()?;
+        let tables = self.tables()?;
+        self.checks_accounts(&tables)
     }
 
     fn round(&mut self) -> Result<(), Breach> {

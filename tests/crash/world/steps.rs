@@ -1,24 +1,20 @@
 //! What the daemon's loops and its senders do, one step at a time, in an order that the dice choose.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::noop_waker;
-use tracewell::app::checkpoint;
 use tracewell::app::events::{Attachment, Event};
 use tracewell::receive::{ExportRequest, Ingest, Origin};
-use tracewell::runtime::{Clock, SeededRandom};
+use tracewell::runtime::Clock;
 use tracewell::sample::parse_rules;
-use tracewell::store::{Compacted, CompactionConfig, Compactor, StoreError, Unpaced};
 
 use super::{Waiting, World, address};
 use crate::journal::note;
 use crate::load::rules;
 use crate::oracle::{Breach, Mark};
-use crate::process::DATA;
 
 const WAITING_MAX: usize = 12;
 
@@ -34,7 +30,7 @@ impl World {
             830..950 => self.pass(self.dice.millis(1..=60)),
             950..955 => {
                 self.pass(self.dice.millis(500..=4000));
-                self.compact();
+                self.compact()?;
             }
             955..980 => self.store_batch(),
             700..705 => self.keep_checkpoint(),
@@ -43,7 +39,7 @@ impl World {
             720..830 => self.turn(),
             980..982 => self.reload(),
             982 => self.jump(),
-            983 => self.expire(),
+            983 => drop(self.expire()?),
             984..990 => self.change_weather(),
             990..994 => self.doom(),
             994 => self.drain()?,
@@ -93,11 +89,11 @@ impl World {
     }
 
     pub fn try_sending(&mut self, sent: usize) {
-        let request_id = self.oracle.tries(sent);
+        let received_unix_nano = self.machine.clock.now_unix_nano();
+        let request_id = self.oracle.tries(sent, received_unix_nano);
         let request = &self.oracle.sent[sent].request;
         let (tenant, body) = (request.tenant.clone(), request.body.clone());
         note!(self.journal, "request {sent} is sent as {request_id}");
-        let received_unix_nano = self.machine.clock.now_unix_nano();
         let origin = Origin::default();
         let request = ExportRequest { tenant, request_id, received_unix_nano, origin, body };
         let pipeline = Arc::clone(&self.process().pipeline);
@@ -226,7 +222,7 @@ impl World {
         let flushed = process.ledger.flush();
         note!(self.journal, "ledger of decisions flushed: {}", flushed.is_ok());
         let Ok(checkpoint) = process.to_keep.try_recv() else { return };
-        let saved = checkpoint::save(&self.machine.disk, Path::new(DATA), &process.app_id, &checkpoint);
+        let saved = process.keeping.keep(&checkpoint);
         note!(self.journal, "checkpoint, replay from {}: {}", checkpoint.replay_from, saved.is_ok());
     }
 
@@ -258,40 +254,5 @@ impl World {
         }
         let version = process.rulebook.install(parse_rules(&text).unwrap());
         note!(self.journal, "rules {} are version {version}", self.rules);
-    }
-
-    /// Expiry, when nothing can be due yet: it must take nothing.
-    pub fn expire(&mut self) {
-        self.machine.objects.next_attempt();
-        let now = self.machine.clock.now_unix_nano();
-        let process = self.process.as_mut().unwrap();
-        let ages = process.rulebook.current().retention().clone();
-        let outcome = self.runtime.block_on(process.store.expire(&ages, now));
-        let kind = outcome.as_ref().map(|expired| expired.files).map_err(tracewell::store::StoreError::kind);
-        note!(self.journal, "expiry: {kind:?}");
-    }
-
-    /// Merges small files. Draws nothing, so that seeds keep the course they had without it.
-    pub fn compact(&mut self) {
-        self.machine.objects.next_attempt();
-        let now = self.machine.clock.now_unix_nano();
-        let random = Arc::new(SeededRandom::new(now));
-        let config = CompactionConfig { target: 64 << 10, gather: 2, ..CompactionConfig::default() };
-        let compactor = Compactor::new(Arc::clone(&self.process.as_ref().unwrap().store), config, random);
-        let tenants = self.load.tenants();
-        let all = async {
-            let mut all = Compacted::default();
-            for tenant in tenants {
-                for unit in compactor.plan(tenant, now).await? {
-                    let done = compactor.compact(&unit, Box::new(Unpaced)).await?;
-                    all.add(&done.unwrap_or_default());
-                }
-            }
-            Ok::<_, StoreError>(all)
-        };
-        let outcome = self.runtime.block_on(all);
-        self.compacted += outcome.as_ref().map_or(0, |all| all.units);
-        let kind = outcome.map(|all| (all.units, all.given_up, all.joined)).map_err(|error| error.kind());
-        note!(self.journal, "compaction: {kind:?}");
     }
 }
