@@ -258,13 +258,13 @@ func deep(ctx context.Context, tracer trace.Tracer, levels int) {
 
 func main() {
 	_ = flag.String("protocol", "grpc", "always gRPC")
-	endpoint := flag.String("endpoint", "", "http://host:port")
+	endpoint := flag.String("endpoint", "", "http://host:port or https://host:port")
 	out := flag.String("out", "", "what was sent is written here")
 	flag.Parse()
 
 	ctx := context.Background()
-	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(*endpoint), otlptracegrpc.WithInsecure(),
-		otlptracegrpc.WithCompressor("gzip"))
+	// An https endpoint takes its CA, certificate and headers from the environment.
+	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(*endpoint), otlptracegrpc.WithCompressor("gzip"))
 	if err != nil {
 		log.Fatal(err)
 	}

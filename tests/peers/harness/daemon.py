@@ -88,6 +88,14 @@ class Daemon:
         # Files keep their real times: the daemon compares them with its clock, which is ahead.
         return self.env | {"LD_PRELOAD": str(library), "FAKETIME": f"+{ahead:.3f} x{factor}", "NO_FAKE_STAT": "1"}
 
+    def endpoint(self, protocol) -> str:
+        """Where a sender finds it."""
+        return f"http://{self.grpc if protocol == 'grpc' else self.http}"
+
+    def sender_env(self) -> dict[str, str]:
+        """The environment of a sender."""
+        return self.env
+
     def stop(self) -> list[str]:
         """Ends it by SIGTERM; what went wrong there."""
         self.process.send_signal(signal.SIGTERM)

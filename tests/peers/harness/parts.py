@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 
-from . import compare, object_store, tools
+from . import compare, object_store, tools, trusted
 from .compaction import Compaction
 from .daemon import Daemon
 
@@ -94,7 +94,13 @@ def minio():
             yield "minio: key and storage class of each data file", minio.encryption_problems()
 
 
-PARTS = {part.__name__: part for part in (python, node, go, duckdb, spark, minio)}
+def trust():
+    """OpenTelemetry SDKs for Python, Go and Node through TLS with a token, and with a client certificate; and refused."""
+    with trusted.Trusted() as trusted_daemon:
+        yield from trusted_daemon.checks(send_and_compare)
+
+
+PARTS = {part.__name__: part for part in (python, node, go, duckdb, spark, minio, trust)}
 
 
 def round_trip(name, command, protocols):
@@ -108,9 +114,9 @@ def round_trip(name, command, protocols):
 def send_and_compare(daemon, command, protocol) -> list[str]:
     """Runs a sender; what `trace show --json` does not give back as it was: first from the daemon, then from the table."""
     out = daemon.path / "sent.json"
-    endpoint = f"http://{daemon.grpc if protocol == 'grpc' else daemon.http}"
+    endpoint = daemon.endpoint(protocol)
     command = [*command, "--protocol", protocol, "--endpoint", endpoint, "--out", out]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=daemon.env, timeout=120)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=daemon.sender_env(), timeout=120)
     if done.returncode != 0:
         return [f"the sender failed: {done.stdout}{done.stderr}"]
     traces = defaultdict(list)
