@@ -16,7 +16,7 @@ use object_store::{
 };
 use url::Url;
 
-use super::error::{ErrorKind, StoreError};
+use super::error::{ErrorKind, StoreError, is_in_other_region, is_region, other_region};
 
 /// What a store is behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,8 +144,15 @@ impl Location {
     /// # Errors
     /// As the store says: [`ErrorKind::BucketMissing`], [`ErrorKind::Forbidden`], [`ErrorKind::Unauthenticated`] …
     pub async fn check(&self) -> Result<(), StoreError> {
-        let listed = self.objects.list_with_delimiter(Some(&self.path)).await;
-        listed.map(drop).map_err(|e| StoreError::of_objects(&format!("cannot list {}", self.url), e))
+        let Err(error) = self.objects.list_with_delimiter(Some(&self.path)).await else { return Ok(()) };
+        let what = format!("cannot list {}", self.url);
+        if let (Backend::S3, Some(bucket), true) = (self.backend, self.bucket(), is_in_other_region(&error))
+            && let Some(region) = region_of(bucket).await
+        {
+            let why = other_region(Some(&region));
+            return Err(StoreError::caused(ErrorKind::Configuration, format!("{what}: {why}"), error));
+        }
+        Err(StoreError::of_objects(&what, error))
     }
 }
 
@@ -200,6 +207,24 @@ fn client() -> ClientOptions {
 pub(super) fn s3_endpoint() -> Option<String> {
     let names = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
     names.iter().find_map(|name| std::env::var(name).ok()).filter(|endpoint| !endpoint.is_empty())
+}
+
+/// The region that a bucket is in. S3 tells it anybody, also with a refusal
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>).
+async fn region_of(bucket: &str) -> Option<String> {
+    // Without TLS there is no client.
+    rustls::crypto::CryptoProvider::get_default()?;
+    let url = match s3_endpoint() {
+        Some(endpoint) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        None => format!("https://{bucket}.s3.amazonaws.com/"),
+    };
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(RETRY_TIMEOUT);
+    let answer = client.build().ok()?.head(url).send().await.ok()?;
+    let region = answer.headers().get("x-amz-bucket-region")?.to_str().ok()?;
+    is_region(region).then(|| region.to_owned())
 }
 
 fn s3(store: &str, url: Url) -> Result<Location, StoreError> {

@@ -1,5 +1,6 @@
 //! What can go wrong at the store, as the caller must act on it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use delta_kernel::KernelError;
@@ -110,31 +111,74 @@ impl StoreError {
 }
 
 /// The kind, and clearer words than the library's where we have them.
-fn kind_of_objects(error: &object_store::Error) -> (ErrorKind, Option<&'static str>) {
+fn kind_of_objects(error: &object_store::Error) -> (ErrorKind, Option<Cow<'static, str>>) {
     const NO_BUCKET: &str = "the bucket is not there";
     const FORBIDDEN: &str =
         "the credentials have no right to do this (s3:ListBucket, GetObject, PutObject, DeleteObject)";
     const NO_CREDENTIALS: &str = "no credentials found (environment, web identity, instance metadata)";
     const BAD_CREDENTIALS: &str = "the credentials are not valid, or have expired";
+    const EXPIRED: &str = "the credentials have expired: a role (web identity, instance metadata) gets new ones by itself, \
+         keys in the environment have to be replaced and the program restarted";
+    const WRONG_CLOCK: &str = "this machine's clock is more than 15 minutes away from the store's: set it";
     // S3's error codes are only in the text that the server sent.
     let text = error.to_string();
     let says = |codes: &[&str]| codes.iter().any(|code| text.contains(code));
     if says(&["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]) {
-        return (ErrorKind::BucketMissing, Some(NO_BUCKET));
+        return (ErrorKind::BucketMissing, Some(NO_BUCKET.into()));
     }
-    if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"]) {
-        return (ErrorKind::Unauthenticated, Some(BAD_CREDENTIALS));
+    if is_in_other_region(error) {
+        return (ErrorKind::Configuration, Some(other_region(region_in(&text))));
+    }
+    if says(&["ExpiredToken", "TokenRefreshRequired"]) {
+        return (ErrorKind::Unauthenticated, Some(EXPIRED.into()));
+    }
+    if says(&["RequestTimeTooSkewed"]) {
+        return (ErrorKind::Unauthenticated, Some(WRONG_CLOCK.into()));
+    }
+    if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"]) {
+        return (ErrorKind::Unauthenticated, Some(BAD_CREDENTIALS.into()));
     }
     if says(&["169.254.169.254", "169.254.170.2", "metadata.google.internal"]) {
-        return (ErrorKind::Unauthenticated, Some(NO_CREDENTIALS));
+        return (ErrorKind::Unauthenticated, Some(NO_CREDENTIALS.into()));
     }
     match error {
-        object_store::Error::PermissionDenied { .. } => (ErrorKind::Forbidden, Some(FORBIDDEN)),
-        object_store::Error::Unauthenticated { .. } => (ErrorKind::Unauthenticated, Some(BAD_CREDENTIALS)),
+        object_store::Error::PermissionDenied { .. } => (ErrorKind::Forbidden, Some(FORBIDDEN.into())),
+        object_store::Error::Unauthenticated { .. } => {
+            (ErrorKind::Unauthenticated, Some(BAD_CREDENTIALS.into()))
+        }
         object_store::Error::InvalidPath { .. }
         | object_store::Error::NotSupported { .. }
         | object_store::Error::NotImplemented { .. }
         | object_store::Error::UnknownConfigurationKey { .. } => (ErrorKind::Configuration, None),
         _ => (ErrorKind::Transient, None),
     }
+}
+
+/// Whether S3 says that the bucket is in another region than it was asked in: a redirection without a place, or 400.
+pub(super) fn is_in_other_region(error: &object_store::Error) -> bool {
+    const SIGNS: [&str; 3] =
+        ["AuthorizationHeaderMalformed", "PermanentRedirect", "Received redirect without LOCATION"];
+    let text = error.to_string();
+    SIGNS.iter().any(|sign| text.contains(sign))
+}
+
+/// What to do about a bucket in another region.
+pub(super) fn other_region(region: Option<&str>) -> Cow<'static, str> {
+    match region {
+        Some(region) => format!("the bucket is in the region {region}: set AWS_REGION={region}").into(),
+        None => "the bucket is in another region than AWS_REGION says; tracewell doctor says in which".into(),
+    }
+}
+
+/// The region that an answer of S3 names.
+fn region_in(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Region>")?;
+    let (region, _) = rest.split_once("</Region>")?;
+    is_region(region).then_some(region)
+}
+
+/// Whether this may be the name of a region.
+pub(super) fn is_region(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=32).contains(&name.len()) && name.chars().all(plain)
 }

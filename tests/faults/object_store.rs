@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::bucket::{Bucket, Mood};
+use crate::support::bucket::{Bucket, Mood, Refusal};
 use crate::support::table::read_log;
 use crate::support::traffic::{self, Shape};
 use crate::support::{Daemon, Start};
@@ -72,6 +72,66 @@ async fn row_13_answers_lost_after_the_write_was_done_double_nothing() {
     bucket.troubled(4).await;
     assert_eq!(found(&daemon).await, ids(0..40));
     table_has(&bucket, 40 * 3);
+}
+
+/// Refusals, and what is to be said of them.
+const REFUSALS: [(Refusal, &str); 5] = [
+    (Refusal { status: 400, code: "ExpiredToken", region: None }, "the credentials have expired"),
+    (Refusal { status: 403, code: "AccessDenied", region: None }, "s3:ListBucket, GetObject, PutObject"),
+    (Refusal { status: 403, code: "RequestTimeTooSkewed", region: None }, "this machine's clock"),
+    (
+        Refusal { status: 400, code: "AuthorizationHeaderMalformed", region: Some("eu-central-1") },
+        "set AWS_REGION=eu-central-1",
+    ),
+    (Refusal { status: 301, code: "PermanentRedirect", region: Some("eu-west-1") }, "in another region"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bucket_refuses_nothing_is_lost_nothing_is_doubled_and_it_is_said_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    let daemon = start(&bucket, folder.path(), "").run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    let mut sent = 0;
+    for (refusal, says) in &REFUSALS {
+        // In the middle of work: some are stored, some are on their way.
+        for number in sent..sent + 10 {
+            send_until_taken(&mut client, traffic::trace(number, Shape::Plain, 3)).await;
+            if number == sent + 5 {
+                bucket.be(Mood::Says(refusal));
+            }
+        }
+        sent += 10;
+        let started = std::time::Instant::now();
+        while !daemon.has_logged(says) {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "{refusal:?}: {:?}",
+                daemon.logs.lock().unwrap().last()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bucket.be(Mood::Well);
+        daemon.settle(Duration::from_secs(90)).await;
+    }
+    assert_eq!(found(&daemon).await, ids(0..sent));
+    table_has(&bucket, sent as usize * 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_region_of_a_bucket_that_is_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    for (refusal, _) in &REFUSALS[3..] {
+        bucket.be(Mood::Says(refusal));
+        let data = folder.path().join("none");
+        let args = ["doctor", "--store", "s3://traces/production", "--data", data.to_str().unwrap()];
+        let mut command = bucket.command(&args);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let page = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+        let set = format!("AWS_REGION={}", refusal.region.unwrap());
+        assert!(output.status.code() == Some(1) && page.contains(&set), "{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

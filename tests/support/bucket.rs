@@ -17,10 +17,34 @@ pub enum Mood {
     Well,
     /// Every request gets this status, without being looked at.
     Refuses(u16),
+    /// Every request is refused with these words.
+    Says(&'static Refusal),
     /// Of each two writes, the first is done and its answer never arrives: the connection breaks.
     LosesAnswers,
     /// Writes wait until the mood changes, and are done then, whether the client is still there or not.
     Stalls,
+}
+
+/// A refusal as S3 has it.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    /// Where the bucket is; in the answer's header, and in its body unless that is a redirection.
+    pub region: Option<&'static str>,
+}
+
+impl Refusal {
+    fn answer(&self) -> http::Response<s3s::Body> {
+        let Self { status, code, region } = self;
+        let mut response = http::Response::builder().status(*status);
+        let mut body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message>");
+        if let Some(region) = region {
+            response = response.header("x-amz-bucket-region", *region);
+            body.push_str(&format!("<Region>{region}</Region>"));
+        }
+        response.body(s3s::Body::from(body + "</Error>")).unwrap()
+    }
 }
 
 /// The service.
@@ -102,6 +126,10 @@ impl Bucket {
                 );
                 Ok(http::Response::builder().status(status).body(s3s::Body::from(body)).unwrap())
             }
+            Mood::Says(refusal) => {
+                trouble();
+                Ok(refusal.answer())
+            }
             Mood::LosesAnswers if is_write => {
                 let request = whole(request).await?;
                 let answered = call(&service, request).await;
@@ -125,13 +153,26 @@ impl Bucket {
         }
     }
 
+    /// A command that finds it.
+    pub fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = super::binary();
+        command.args(args).envs(self.env()).stdin(std::process::Stdio::null());
+        command
+    }
+
+    fn env(&self) -> [(&'static str, String); 4] {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", "access".into()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".into()),
+            ("AWS_REGION", "us-east-1".into()),
+        ]
+    }
+
     /// A daemon whose table is in it, under `production`.
     pub fn start(&self, data: &Path) -> Start {
-        let mut start = Start::new(data)
-            .env("AWS_ENDPOINT_URL", &self.endpoint)
-            .env("AWS_ACCESS_KEY_ID", "access")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("AWS_REGION", "us-east-1");
+        let mut start =
+            self.env().iter().fold(Start::new(data), |start, (name, value)| start.env(name, value));
         start.store = Some("s3://traces/production".into());
         start
     }

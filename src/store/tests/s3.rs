@@ -5,18 +5,45 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use object_store::aws::AmazonS3Builder;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::fixtures::*;
-use crate::runtime::Tenant;
+use crate::runtime::{Random, SeededRandom, Tenant};
 use crate::store::*;
+
+/// What the service was asked to do with uploads in parts.
+#[derive(Default)]
+struct Parts {
+    put: AtomicU64,
+    aborted: AtomicU64,
+    /// The part of this number is refused; 0: none.
+    refused: AtomicU64,
+}
+
+impl Parts {
+    /// Whether a request is refused.
+    fn see(&self, request: &http::Request<hyper::body::Incoming>) -> bool {
+        let query = request.uri().query().unwrap_or_default();
+        let is_delete = request.method() == http::Method::DELETE && query.contains("uploadId=");
+        self.aborted.fetch_add(u64::from(is_delete), Ordering::Relaxed);
+        let number = query.split('&').find_map(|pair| pair.strip_prefix("partNumber=")?.parse::<u64>().ok());
+        self.put.fetch_add(u64::from(number.is_some()), Ordering::Relaxed);
+        number.is_some_and(|number| number == self.refused.load(Ordering::Relaxed))
+    }
+}
 
 /// An S3 service over a folder. Its address.
 async fn serve(folder: &std::path::Path) -> String {
+    serve_and_see(folder, Arc::default()).await
+}
+
+async fn serve_and_see(folder: &std::path::Path, parts: Arc<Parts>) -> String {
     let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
     builder.set_auth(s3s::auth::SimpleAuth::from_single("access", "secret"));
     let (service, writes) = (builder.build(), Arc::new(tokio::sync::Mutex::new(())));
@@ -24,11 +51,15 @@ async fn serve(folder: &std::path::Path) -> String {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (service, writes) = (service.clone(), Arc::clone(&writes));
+            let (service, writes, parts) = (service.clone(), Arc::clone(&writes), Arc::clone(&parts));
             let one_by_one =
                 hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let (service, writes) = (service.clone(), Arc::clone(&writes));
+                    let (service, writes, parts) = (service.clone(), Arc::clone(&writes), Arc::clone(&parts));
                     async move {
+                        if parts.see(&request) {
+                            let refusal = http::Response::builder().status(503).body(s3s::Body::empty());
+                            return Ok(refusal.unwrap());
+                        }
                         let is_write = request.method() != http::Method::GET;
                         let _turn = if is_write { Some(writes.lock().await) } else { None };
                         hyper::service::Service::call(&service, request).await
@@ -120,4 +151,71 @@ async fn what_is_wrong_with_the_bucket_is_said() {
     }
     let nobody = location("http://127.0.0.1:9", "bucket", "secret");
     assert!(nobody.check().await.unwrap_err().is_transient());
+}
+
+/// A batch of spans with so much in each that no compressor makes less of it.
+fn large(first: u64, count: u64, random: &SeededRandom) -> MapRecords {
+    let mut request = traces(first, count, NOW);
+    for span in &mut request.resource_spans[0].scope_spans[0].spans {
+        let noise: Vec<u8> = (0..1024).flat_map(|_| random.bits().to_le_bytes()).collect();
+        span.attributes.push(attribute("noise", Value::BytesValue(noise)));
+    }
+    MapRecords::of(&[request])
+}
+
+/// Merges what there is, all of it; the first error.
+async fn compact(location: &Location, clock: &Arc<TestClock>, seed: u64) -> Result<Compacted, StoreError> {
+    let store = Store::open(StoreConfig::new(location.clone(), "compactor"), clock.clone()).unwrap();
+    let config = CompactionConfig { gather: 2, ..CompactionConfig::default() };
+    let compactor = Compactor::new(Arc::new(store), config, Arc::new(SeededRandom::new(seed)));
+    let mut all = Compacted::default();
+    for unit in compactor.plan(&Tenant::default(), NOW + 2 * DAY).await.unwrap() {
+        all.add(&compactor.compact(&unit, Box::new(Unpaced)).await?.unwrap());
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_merge_goes_up_in_parts_and_one_that_fails_leaves_nothing_behind() {
+    const TRACES: u64 = 500;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("bucket")).unwrap();
+    let parts = Arc::<Parts>::default();
+    let endpoint = serve_and_see(folder.path(), Arc::clone(&parts)).await;
+    let location = location(&endpoint, "bucket", "secret");
+    let (clock, random) = (TestClock::new(), SeededRandom::new(1));
+    let store = Store::open(StoreConfig::new(location.clone(), "a"), clock.clone()).unwrap();
+    for batch in 0..2 {
+        let records = large(batch * TRACES, TRACES, &random);
+        store.write(&records.batch(batch + 1, &verdict("all", "default")), &records).await.unwrap();
+    }
+    let reader = Reader::new(location.clone(), clock.clone(), ReaderConfig::default());
+    let tenant = Tenant::default();
+    let before = reader.by_id(&tenant, trace_id(TRACES + 7)).await.unwrap();
+    assert_eq!(parts.put.load(Ordering::Relaxed), 0, "batches go up whole");
+
+    // The second part fails, and whoever tries again.
+    parts.refused.store(2, Ordering::Relaxed);
+    let failed = compact(&location, &clock, 1).await.unwrap_err();
+    assert!(failed.is_transient(), "{failed}");
+    assert_eq!(parts.aborted.load(Ordering::Relaxed), 1);
+    let left = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().contains(".upload")).count()
+    };
+    assert_eq!(left(), 0, "parts stay in the store");
+    let verified = store.verify(&tenant, |_, _| {}).await.unwrap();
+    assert_eq!((verified.findings, verified.strays), (vec![], vec![]));
+
+    parts.refused.store(0, Ordering::Relaxed);
+    parts.put.store(0, Ordering::Relaxed);
+    let done = compact(&location, &clock, 2).await.unwrap();
+    assert_eq!((done.files_in, done.files_out), (4, 2), "{done:?}");
+    assert!(done.bytes_out > 24 << 20, "{done:?}");
+    assert!(parts.put.load(Ordering::Relaxed) >= 3, "{:?}", parts.put);
+    assert_eq!((parts.aborted.load(Ordering::Relaxed), left()), (1, 0));
+    let verified = store.verify(&tenant, |_, _| {}).await.unwrap();
+    assert_eq!((verified.findings, verified.rows), (vec![], 2 * TRACES * 5));
+    reader.forget_versions();
+    assert_eq!(reader.by_id(&tenant, trace_id(TRACES + 7)).await.unwrap(), before);
 }
