@@ -235,7 +235,7 @@ impl Store {
     pub(super) async fn listing(&self, table: &Arc<Table>) -> Result<Listing, StoreError> {
         let table = Arc::clone(table);
         blocking(move || match table.refresh()? {
-            Some(snapshot) => table.list(&snapshot),
+            Some(snapshot) => table.list_again(&snapshot),
             None => Ok(Listing::default()),
         })
         .await

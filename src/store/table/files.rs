@@ -18,6 +18,9 @@ use super::paths::object_of_log;
 use crate::store::error::{ErrorKind, StoreError};
 use crate::store::writer::text::day_of_name;
 
+/// The files of larger tables are not remembered: half a kilobyte each.
+const REMEMBERED_MAX: usize = 32 * 1024;
+
 /// A live file. Bounds that are not known exclude nothing.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct DataFile {
@@ -60,6 +63,20 @@ impl Table {
             self.push_files(&rows.into(), &selected, &mut files)?;
         }
         Ok(Listing { version: snapshot.version(), files: Arc::new(files) })
+    }
+
+    /// All live files, from those that were listed before as far as these are remembered: then only what is new in the log is
+    /// read. Blocks.
+    pub(in crate::store) fn list_again(&self, snapshot: &SnapshotRef) -> Result<Listing, StoreError> {
+        let before = self.listed.lock().take();
+        let listing = match before {
+            Some(before) => self.list_from(snapshot, &before)?,
+            None => self.list(snapshot)?,
+        };
+        if listing.files.len() <= REMEMBERED_MAX {
+            *self.listed.lock() = Some(listing.clone());
+        }
+        Ok(listing)
     }
 
     /// The live files, from those at an earlier version where the log still tells the difference. Blocks.

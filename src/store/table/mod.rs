@@ -84,6 +84,8 @@ pub(super) struct Table {
     /// Its folder in `objects`.
     pub(super) path: Path,
     latest: Mutex<Option<SnapshotRef>>,
+    /// Its files when somebody listed them last, unless they were too many to be remembered.
+    listed: Mutex<Option<Listing>>,
     /// The last batch under a name of our own, if that is known.
     own: Mutex<Option<(String, Option<u64>)>>,
 }
@@ -101,7 +103,8 @@ impl Table {
         let url = url.map_err(|e| StoreError::caused(ErrorKind::Configuration, "not a folder", e))?;
         let path = location.path.clone().join(tenant.as_str()).join(kind.folder());
         let objects = Arc::clone(&location.objects);
-        Ok(Self { kind, objects, engine, url, path, latest: Mutex::default(), own: Mutex::default() })
+        let (latest, listed, own) = Default::default();
+        Ok(Self { kind, objects, engine, url, path, latest, listed, own })
     }
 
     /// The newest state of the table, `None` if there is no table. Blocks.

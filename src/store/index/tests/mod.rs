@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Looks at files, and at the machine's time.
 
 mod batches;
+mod commits;
 mod counting;
 mod format;
 mod lookups;
