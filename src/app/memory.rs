@@ -1,20 +1,21 @@
 //! Who takes how much of the memory limit, counted where it is taken, for operators to see; and the budget of notes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::events::SharedGauges;
-use crate::config::{Config, QUESTION_PEAK, STORE_PEAK};
+use crate::config::{Config, LOSSES_PEAK, QUESTION_PEAK, STORE_PEAK};
+use crate::ledger::Ledger;
 use crate::log::LogStats;
 use crate::observe::{MemoryPart, MemoryUse};
 use crate::query::{Engine, EngineConfig};
 use crate::receive::Budget;
 use crate::sample::{Notes, SamplerStats};
-use crate::store::Reader;
+use crate::store::{Index, Reader};
 
 /// How long a request waits for room for its notes before its sender is told to come back.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -73,6 +74,10 @@ pub struct Memory {
     pub reader: Reader,
     pub engine: Engine,
     pub gauges: SharedGauges,
+    pub ledger: Arc<Ledger>,
+    pub index: Index,
+    /// What a merge of table files holds.
+    pub compaction: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -95,6 +100,15 @@ impl Memory {
                 self.engine.held_bytes() as u64 * QUESTION_PEAK,
                 config.memory.questions.saturating_mul(QUESTION_PEAK),
             ),
+            part("compaction", self.compaction.load(Ordering::Relaxed), config.compaction.memory),
+            part("recorder", log.recorder.memory_bytes, config.memory.recorder),
+            part(
+                "losses",
+                sampler.losses_bytes * LOSSES_PEAK,
+                config.memory.losses.saturating_mul(LOSSES_PEAK),
+            ),
+            part("ledger", self.ledger.stats().memory_bytes, config.memory.ledger),
+            part("table_index", self.index.directories_bytes(), config.memory.directories),
         ];
         MemoryUse { limit: config.memory.limit, parts }
     }

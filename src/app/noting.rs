@@ -21,6 +21,7 @@ pub fn open(config: &Config, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, data_
         log: XxHash3_64::oneshot(data_id.as_bytes()),
         keep: config.decisions.keep,
         bytes_max: config.decisions.size,
+        memory_max: config.memory.ledger,
     };
     Arc::new(Ledger::open(disk.clone(), clock.clone(), settings))
 }

@@ -105,7 +105,8 @@ pub(super) async fn start(
     let columns = config.store.columns.iter().map(|(attribute, kind)| AddedColumn::new(attribute, kind));
     store_config.columns = columns.collect::<Result<_, _>>()?;
     let runs = LocalRuns { disk: disk.clone(), dir: config.data.join("index") };
-    let index = Index::open(location.clone(), Some(runs), config.query.index);
+    let index = Index::open(location.clone(), Some(runs), config.query.index)
+        .with_directories(config.memory.directories);
     store_config.index = Some(index.clone());
     let (checkpoints, to_keep) = mpsc::channel(1);
     let keeping = Keeping {
@@ -119,7 +120,7 @@ pub(super) async fn start(
     let store = Arc::new(Store::open(store_config, clock.clone())?);
     let reader_config = ReaderConfig {
         footer_cache_bytes: config.query.cache as usize,
-        index: Some(index),
+        index: Some(index.clone()),
         ..ReaderConfig::default()
     };
     let reader = Reader::new(location, clock.clone(), reader_config);
@@ -141,6 +142,7 @@ pub(super) async fn start(
     };
     let recent = recent(&events, &finder);
     let engine = Engine::new(reader.clone(), Some(recent), clock.clone(), engine_config);
+    let compacting = compacting(&config, &store, &clock, gauges.clone());
     let memory = Memory {
         config: Arc::new(config.clone()),
         admission: receiver.budget(),
@@ -148,6 +150,9 @@ pub(super) async fn start(
         reader: reader.clone(),
         engine: engine.clone(),
         gauges: gauges.clone(),
+        ledger: ledger.clone(),
+        index,
+        compaction: compacting.compactor.held_bytes(),
     };
     let operators = Operators {
         clock: clock.clone(),
@@ -199,7 +204,6 @@ pub(super) async fn start(
         events: events.clone(),
         gauges: gauges.clone(),
     };
-    let compacting = compacting(&config, &store, &clock, gauges);
     let housekeeping = Housekeeping {
         store,
         reader,
@@ -341,6 +345,7 @@ fn log_config(config: &Config) -> LogConfig {
         queue_bytes: config.memory.log_queue as usize,
         cache_bytes: config.memory.log_cache as usize,
         recorder: Recorder { age: config.recorder.age, size_bytes: config.recorder.size },
+        recorder_bytes: config.memory.recorder as usize,
         ..LogConfig::new(&config.data)
     }
 }
@@ -355,6 +360,7 @@ fn sampler_config(config: &Config) -> SamplerConfig {
         index_bytes_max: config.sample.index as usize,
         decisions_bytes_max: config.sample.decisions as usize,
         trace_bytes_max: trace_bytes_max(config),
+        losses_bytes_max: config.memory.losses as usize,
         debug: config.debug,
         ..SamplerConfig::default()
     }

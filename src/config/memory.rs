@@ -17,6 +17,10 @@ const STEP: u64 = MIB / 4;
 pub const STORE_PEAK: u64 = 4;
 /// What a question takes at peak for each byte that it reads: spans as they are read, decoded, and as the answer.
 pub const QUESTION_PEAK: u64 = 4;
+/// What the loss ledger takes at peak for each byte of its accounts: itself, what is shown of it, what will be, and the checkpoint.
+pub const LOSSES_PEAK: u64 = 4;
+/// With less a merge cannot hold two files and what it writes.
+pub(super) const COMPACTION_MIN: u64 = 16 * MIB;
 
 /// The limit where the system does not say what memory there is.
 const LIMIT_UNKNOWN: u64 = 1024 * MIB;
@@ -56,19 +60,34 @@ pub(super) const STORE: usize = 6;
 pub(super) const QUERY_CACHE: usize = 7;
 /// Questions under way.
 pub(super) const QUESTIONS: usize = 8;
+/// A merge of table files.
+pub(super) const COMPACTION: usize = 9;
+/// Where traces lie in the segment that is being written, and in those whose index is not on the disk yet.
+pub(super) const RECORDER: usize = 10;
+/// The accounts of the loss ledger: one copy is shown, one is being made, one is written to the checkpoint.
+pub(super) const LOSSES: usize = 11;
+/// Decisions that wait to be written to the ledger, and those that are being sorted there.
+pub(super) const LEDGER: usize = 12;
+/// What the runs of the table's index cover.
+pub(super) const DIRECTORIES: usize = 13;
 
-const PARTS_COUNT: usize = 9;
+const PARTS_COUNT: usize = 14;
 
 pub(super) const PARTS: [Part; PARTS_COUNT] = [
-    part("receive.budget", 24, 2, 8, 256),
-    part("", 6, 1, 4, 128),
-    part("", 6, 2, 2, 16),
-    part("", 4, 1, 2, 64),
-    part("sample.index", 24, 2, 6, u64::MAX / MIB),
-    part("sample.decisions", 4, 2, 1, 64),
-    part("store.flush.bytes", 20, STORE_PEAK, 3, 64),
+    part("receive.budget", 18, 2, 8, 256),
+    part("", 5, 1, 4, 128),
+    part("", 5, 2, 2, 16),
+    part("", 3, 1, 2, 64),
+    part("sample.index", 18, 2, 6, u64::MAX / MIB),
+    part("sample.decisions", 3, 2, 1, 64),
+    part("store.flush.bytes", 14, STORE_PEAK, 3, 64),
     part("query.cache", 2, 1, 1, 64),
-    part("", 10, QUESTION_PEAK, 1, 512),
+    part("", 6, QUESTION_PEAK, 1, 512),
+    part("compaction.memory", 18, 1, COMPACTION_MIN / MIB, 192),
+    part("", 3, 1, 2, 32),
+    Part { bytes_min: STEP, ..part("", 2, LOSSES_PEAK, 1, 16) },
+    part("", 2, 1, 1, 12),
+    Part { bytes_min: 3 * STEP, ..part("", 1, 1, 1, 64) },
 ];
 
 const fn part(key: &'static str, percent: u64, peak: u64, mib_min: u64, mib_max: u64) -> Part {

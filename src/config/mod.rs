@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
 pub use limits::{LimitsSection, PeersSection, RateSection};
-pub use memory::{QUESTION_PEAK, STORE_PEAK};
+pub use memory::{LOSSES_PEAK, QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
     CompactionSection, DecisionsSection, LogFormat, LogLevel, LogSection, MemorySection, ObserveSection,
     QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection, StoreSection,

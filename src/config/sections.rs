@@ -24,6 +24,14 @@ pub struct MemorySection {
     pub log_cache: u64,
     /// Spans that questions hold, in bytes as they are read.
     pub questions: u64,
+    /// The flight recorder's index of segments that is not on the disk yet, in bytes.
+    pub recorder: u64,
+    /// The loss ledger's accounts, in bytes.
+    pub losses: u64,
+    /// Decisions on their way into the ledger, in bytes.
+    pub ledger: u64,
+    /// What is known of the runs of the table's index, in bytes.
+    pub directories: u64,
 }
 
 /// Limits of the OTLP receivers.
@@ -128,7 +136,7 @@ pub struct CompactionSection {
     pub gather: usize,
     /// How long after its end a day is over.
     pub settle: Duration,
-    /// The most memory that a merge takes, in bytes, beside `memory.limit`.
+    /// The most memory that a merge takes, in bytes.
     pub memory: u64,
 }
 

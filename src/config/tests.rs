@@ -214,15 +214,15 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         ("receive: { limit: 0B }", "t.yaml:1:19: `receive.limit`: must be more than 0"),
         (
             "receive: { limit: 512MiB }",
-            "t.yaml:1:19: `receive.budget`: 125696KiB, its share of memory.limit, is less than twice receive.limit (512MiB): the largest request would never fit",
+            "t.yaml:1:19: `receive.budget`: 92MiB, its share of memory.limit, is less than twice receive.limit (512MiB): the largest request would never fit",
         ),
         (
             "memory: { limit: 1MiB }",
-            "t.yaml:1:18: `memory.limit`: 1MiB is less than the least that works, 68352KiB",
+            "t.yaml:1:18: `memory.limit`: 1MiB is less than the least that works, 91136KiB",
         ),
         (
             "memory: { limit: 256MiB }\nsample: { index: 1GiB }",
-            "t.yaml:1:18: `memory.limit`: 256MiB is too little for sample.index (1GiB, 2GiB at peak): with the least for the rest that is 2149120KiB",
+            "t.yaml:1:18: `memory.limit`: 256MiB is too little for sample.index (1GiB, 2GiB at peak): with the least for the rest that is 2171904KiB",
         ),
         ("sample: { index: 0B }", "t.yaml:1:18: `sample.index`: must be more than 0"),
         ("receive: { limit: 2GiB }", "t.yaml:1:19: `receive.limit`: must be from 1KiB to 1GiB"),
@@ -234,6 +234,10 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         (
             "receive: { budget: 1MiB, limit: 1MiB }",
             "t.yaml:1:20: `receive.budget`: 1MiB is less than twice receive.limit (1MiB): the largest request would never fit",
+        ),
+        (
+            "compaction: { memory: 8MiB }",
+            "t.yaml:1:23: `compaction.memory`: is too little to merge two files: at least 16MiB",
         ),
         (
             "enrich: { actions: [{ action: hash, key: a, value: 1 }] }",

@@ -131,7 +131,7 @@ impl Loader<'_> {
             sample: SampleSection { index: shares[memory::INDEX], decisions: shares[memory::DECISIONS] },
             decisions: self.decisions(raw.decisions)?,
             store: self.store(raw.store, shares[memory::STORE])?,
-            compaction: self.compaction(raw.compaction)?,
+            compaction: self.compaction(raw.compaction, shares[memory::COMPACTION])?,
             query: self.query(raw.query, shares[memory::QUERY_CACHE])?,
             observe: observe(raw.observe),
             shutdown: self.shutdown(raw.shutdown)?,
@@ -240,12 +240,16 @@ impl Loader<'_> {
             (memory::DECISIONS, &raw.sample.decisions, false),
             (memory::STORE, &raw.store.flush.bytes, false),
             (memory::QUERY_CACHE, &raw.query.cache, true),
+            (memory::COMPACTION, &raw.compaction.memory, false),
         ] {
             if let Some(zero) = key.as_ref().filter(|key| key.value.0 == 0 && !may_be_zero) {
                 let message = "must be more than 0".into();
                 return Err(invalid(self.origin(zero), memory::PARTS[part].key, message));
             }
             set[part] = key.as_ref().map(|key| key.value.0);
+        }
+        if raw.compaction.enabled.as_ref().is_some_and(|enabled| !enabled.value) {
+            set[memory::COMPACTION] = Some(0);
         }
         let shares = memory::split(limit.value, &set).map_err(|why| invalid(limit.origin, KEY, why))?;
         let section = MemorySection {
@@ -254,6 +258,10 @@ impl Loader<'_> {
             log_queue: shares[memory::LOG_QUEUE],
             log_cache: shares[memory::LOG_CACHE],
             questions: shares[memory::QUESTIONS],
+            recorder: shares[memory::RECORDER],
+            losses: shares[memory::LOSSES],
+            ledger: shares[memory::LEDGER],
+            directories: shares[memory::DIRECTORIES],
         };
         Ok((section, shares))
     }
@@ -351,8 +359,17 @@ impl Loader<'_> {
         })
     }
 
-    fn compaction(&self, raw: super::raw::RawCompaction) -> Result<CompactionSection, ConfigError> {
+    fn compaction(
+        &self,
+        raw: super::raw::RawCompaction,
+        memory: u64,
+    ) -> Result<CompactionSection, ConfigError> {
         let default = CompactionSection::default();
+        if let Some(few) = raw.memory.as_ref().filter(|few| few.value.0 < memory::COMPACTION_MIN) {
+            let message =
+                format!("is too little to merge two files: at least {}", ByteSize(memory::COMPACTION_MIN));
+            return Err(invalid(self.origin(few), "compaction.memory", message));
+        }
         let origin = raw.cpu_share.as_ref().map_or(Origin::Default, |share| self.origin(share));
         let cpu_share = or(raw.cpu_share, default.cpu_share);
         if !(cpu_share > 0.0 && cpu_share <= 1.0) {
@@ -365,7 +382,7 @@ impl Loader<'_> {
             target: self.positive_bytes("compaction.target", raw.target, default.target)?,
             gather: self.positive("compaction.gather", raw.gather, default.gather)?,
             settle: self.positive("compaction.settle", raw.settle, Period(default.settle))?.0,
-            memory: self.positive_bytes("compaction.memory", raw.memory, default.memory)?,
+            memory,
         })
     }
 

@@ -13,6 +13,9 @@ pub(super) const GROUPS_MAX: usize = 1 << 16;
 /// The most distinct verdicts of one file. Far more than rules × versions × thresholds are in an hour.
 pub(super) const VERDICTS_MAX: usize = 1 << 14;
 
+/// What a verdict takes in a table and in what finds its number, in bytes; the verdict itself is shared.
+const VERDICT_BYTES: usize = 64;
+
 /// What a record of the log decided, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Group {
@@ -39,6 +42,13 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// What it takes, about, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let verdicts = self.verdicts.capacity() * VERDICT_BYTES;
+        let groups = self.groups.capacity() * size_of::<Group>();
+        self.entries.capacity() * size_of::<Entry>() + groups + verdicts
+    }
+
     /// What an entry says; `None` if its numbers point nowhere.
     pub(super) fn told(&self, entry: &Entry) -> Option<(&Arc<Verdict>, Group)> {
         told(&self.verdicts, &self.groups, entry)
@@ -109,6 +119,7 @@ impl Numbers {
 /// Decisions that wait to be written.
 #[derive(Default)]
 pub(super) struct Waiting {
+    entries_max: usize,
     block: Block,
     numbers: Numbers,
     /// What the last tenant adds to its fingerprints.
@@ -121,9 +132,17 @@ pub(super) const BLOCK_ENTRIES_MAX: usize = 128 * 1024;
 pub(super) const BLOCK_GROUPS_MAX: usize = 8 * 1024;
 
 impl Waiting {
+    /// Nothing, with room for so many bytes.
+    pub(super) fn new(bytes_max: u64) -> Self {
+        // Vectors double when they grow.
+        let entries = bytes_max / 2 / size_of::<Entry>() as u64;
+        let entries_max = usize::try_from(entries).unwrap_or(usize::MAX).clamp(1, BLOCK_ENTRIES_MAX);
+        Self { entries_max, ..Self::default() }
+    }
+
     /// Whether a record with so many decisions has room.
     pub(super) fn has_room(&self, decisions: usize) -> bool {
-        self.block.entries.len() + decisions <= BLOCK_ENTRIES_MAX
+        self.block.entries.len() + decisions <= self.entries_max
             && self.block.groups.len() < BLOCK_GROUPS_MAX
             && self.block.verdicts.len() <= VERDICTS_MAX / 2
     }
@@ -136,7 +155,7 @@ impl Waiting {
         for one in decided {
             let seed = self.seed(&one.tenant);
             match self.numbers.number(&mut self.block.verdicts, &one.verdict) {
-                Some(verdict) if self.block.entries.len() < BLOCK_ENTRIES_MAX => {
+                Some(verdict) if self.block.entries.len() < self.entries_max => {
                     let trace = Fingerprint::seeded(seed, &one.trace_id);
                     self.block.entries.push(Entry { trace, verdict, group: number });
                 }

@@ -67,6 +67,8 @@ pub(super) struct Counters {
     pub(super) lost: AtomicU64,
     /// Writes that failed.
     pub(super) failures: AtomicU64,
+    /// What is being sorted takes, in bytes: a gauge.
+    pub(super) sorting: AtomicU64,
 }
 
 /// All files, oldest first.
@@ -259,7 +261,10 @@ impl Files {
         };
         let mut sorter = Sorter::default();
         blocks.by_ref().for_each(|block| sorter.add(&block));
-        let run = sorter.write(&*self.disk, &self.dir, young.number, young.log)?;
+        self.counters.sorting.store(young.entries * SORTING_BYTES_AN_ENTRY, Ordering::Relaxed);
+        let run = sorter.write(&*self.disk, &self.dir, young.number, young.log);
+        self.counters.sorting.store(0, Ordering::Relaxed);
+        let run = run?;
         {
             let mut list = self.list.lock();
             match (run, list.iter_mut().find(|meta| meta.number == young.number)) {
@@ -320,8 +325,11 @@ fn is_quarantined(name: &str) -> bool {
 /// A young file is at most this share of the ledger's size: what expires is a whole file.
 const SHARE: u64 = 8;
 
+/// What a decision takes while a young file is sorted: itself twice, and its part of the tables.
+const SORTING_BYTES_AN_ENTRY: u64 = 32;
+
 /// The decisions after which a young file is sorted.
-pub(super) fn young_entries_max(bytes_max: u64) -> usize {
-    let share = bytes_max / SHARE / ENTRY_BYTES as u64;
+pub(super) fn young_entries_max(bytes_max: u64, memory_max: u64) -> usize {
+    let share = (bytes_max / SHARE / ENTRY_BYTES as u64).min(memory_max / SORTING_BYTES_AN_ENTRY);
     usize::try_from(share).unwrap_or(usize::MAX).clamp(1, YOUNG_ENTRIES_MAX)
 }

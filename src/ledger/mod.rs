@@ -52,6 +52,9 @@ pub struct LedgerConfig {
     pub keep: Duration,
     /// What the files may take on disk, in bytes.
     pub bytes_max: u64,
+    /// What decisions may take in memory, in bytes: a quarter those that gather, a quarter those that are being written, half
+    /// those that are being sorted.
+    pub memory_max: u64,
 }
 
 /// A young file is sorted when it is this old, or an eighth of what is kept.
@@ -87,6 +90,8 @@ pub struct LedgerStats {
     pub oldest_unix_nano: u64,
     /// Decisions that wait to be written.
     pub waiting: u64,
+    /// What they take, and those that are being sorted, in bytes.
+    pub memory_bytes: u64,
     /// Files, blocks and pages found that could not be used.
     pub damaged: u64,
     /// Decisions that were never written, because that failed for too long.
@@ -131,8 +136,9 @@ impl Ledger {
         let (files, young) = Files::open(disk, config.dir.clone(), config.log);
         let now = clock.monotonic();
         let seen = (clock.now_unix_nano(), now);
+        let memory = Memory { waiting: Waiting::new(config.memory_max / 4), ..Memory::default() };
         let writer = Writer { young, young_since: now, seen, steady_since: now };
-        Self { config, clock, files, memory: Mutex::default(), writer: Mutex::new(writer) }
+        Self { config, clock, files, memory: Mutex::new(memory), writer: Mutex::new(writer) }
     }
 
     /// Notes what a committed record of the log decided. Costs no I/O. Records come in the order of the log.
@@ -249,7 +255,7 @@ impl Ledger {
     fn tidy(&self, writer: &mut Writer) -> io::Result<()> {
         let (now, now_unix) = (self.clock.monotonic(), self.clock.now_unix_nano());
         let age_max = YOUNG_AGE_MAX.min(self.config.keep / 8);
-        let entries_max = young_entries_max(self.config.bytes_max);
+        let entries_max = young_entries_max(self.config.bytes_max, self.config.memory_max / 2);
         let is_old = |young: &Young| young.entries() > 0 && now.saturating_sub(writer.young_since) >= age_max;
         if writer.young.as_ref().is_some_and(|young| young.entries() >= entries_max || is_old(young)) {
             writer.young = None;
@@ -415,10 +421,11 @@ impl Ledger {
 
     /// The ledger in numbers.
     pub fn stats(&self) -> LedgerStats {
-        let waiting = {
+        let (waiting, memory_bytes) = {
             let memory = self.memory.lock();
-            let flushing = memory.flushing.as_ref().map_or(0, |block| block.entries.len());
-            (memory.waiting.block().entries.len() + flushing) as u64
+            let blocks = || memory.flushing.iter().map(|block| &**block).chain([memory.waiting.block()]);
+            let entries: usize = blocks().map(|block| block.entries.len()).sum();
+            (entries as u64, blocks().map(Block::bytes).sum::<usize>() as u64)
         };
         let list = self.files.list.lock();
         let oldest = list.iter().filter(|meta| meta.entries > 0).map(|meta| meta.oldest_unix_nano).min();
@@ -429,6 +436,7 @@ impl Ledger {
             files: list.len() as u64,
             oldest_unix_nano: oldest.unwrap_or(0),
             waiting,
+            memory_bytes: memory_bytes + counters.sorting.load(Ordering::Relaxed),
             damaged: counters.damaged.load(Ordering::Relaxed),
             lost: counters.lost.load(Ordering::Relaxed),
             failures: counters.failures.load(Ordering::Relaxed),

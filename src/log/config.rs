@@ -28,6 +28,9 @@ pub struct LogConfig {
     pub retry_after: Duration,
     /// What is kept although nothing needs it any more.
     pub recorder: Recorder,
+    /// What the recorder's index may take in memory, in bytes: half of it of the segment that is being written, half of those
+    /// that wait for the disk.
+    pub recorder_bytes: usize,
 }
 
 /// The flight recorder: segments that nothing needs any more stay until they are older than `age` or the log is larger
@@ -58,6 +61,7 @@ impl LogConfig {
             cache_bytes: (32 * MIB) as usize,
             retry_after: Duration::from_millis(250),
             recorder: Recorder::default(),
+            recorder_bytes: (32 * MIB) as usize,
         }
     }
 }

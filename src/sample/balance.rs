@@ -13,9 +13,10 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use super::services::{ServiceSpans, Services};
+use super::services::{OTHERS, ServiceSpans, Services};
 use super::verdict::Verdict;
 use crate::log::Position;
 use crate::runtime::Tenant;
@@ -79,12 +80,25 @@ pub struct StoredSpans {
     pub duplicates: u64,
 }
 
-/// The accounts of all tenants' services. Bounded: tenants are few, and services are told apart up to
-/// [`SERVICES_MAX`](super::services::SERVICES_MAX).
-#[derive(Debug, Default)]
+/// An account's place: the sampler's number of the tenant, and the number of the service.
+type Place = (u16, u16);
+
+/// What an account takes, about, in bytes: nodes of a tree are half full at worst.
+const ACCOUNT_BYTES: usize = 2 * size_of::<(Place, Account)>();
+/// What the first rule that drops of it takes, and each other.
+const RULES_BYTES: usize = 12 * size_of::<(Arc<str>, u64)>();
+const RULE_BYTES: usize = 2 * size_of::<(Arc<str>, u64)>();
+/// What is dropped by rules that there is no room to tell apart.
+const OTHER_RULES: &str = "(others)";
+
+/// The accounts of all tenants' services. Bounded in bytes: beyond that, a tenant's further services are counted together, and
+/// further rules. Only one account for each tenant comes on top, and tenants are few.
+#[derive(Debug)]
 pub(super) struct Balance {
-    /// By the sampler's number of the tenant, and the number of the service.
-    accounts: BTreeMap<(u16, u16), Account>,
+    accounts: BTreeMap<Place, Account>,
+    /// What they take, about, in bytes.
+    bytes: usize,
+    bytes_max: usize,
     /// Spans that retention took out of the table again, by tenant.
     pub(super) expired: BTreeMap<u16, u64>,
     /// Records up to here are counted already.
@@ -92,18 +106,77 @@ pub(super) struct Balance {
 }
 
 impl Balance {
+    /// No accounts, and room for so many bytes of them.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let counted = Position::default();
+        Self { accounts: BTreeMap::new(), bytes: 0, bytes_max, expired: BTreeMap::new(), counted }
+    }
+
+    /// What the accounts take, about, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Where a service of a tenant is counted: on its own, or with others where there is no room.
+    fn place(&self, (tenant, service): Place) -> Place {
+        let fits = self.bytes + ACCOUNT_BYTES + RULES_BYTES <= self.bytes_max;
+        if fits || self.accounts.contains_key(&(tenant, service)) {
+            (tenant, service)
+        } else {
+            (tenant, OTHERS)
+        }
+    }
+
+    fn account(&mut self, place: Place) -> &mut Account {
+        let place = self.place(place);
+        let bytes = &mut self.bytes;
+        self.accounts.entry(place).or_insert_with(|| {
+            *bytes += ACCOUNT_BYTES;
+            Account::default()
+        })
+    }
+
+    /// Spans of a place were dropped by a rule.
+    fn dropped(&mut self, place: Place, rule: &Arc<str>, spans: u64) {
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        let dropped = &mut self.account(place).dropped;
+        if let Some(known) = dropped.get_mut(rule) {
+            *known += spans;
+            return;
+        }
+        let takes = if dropped.is_empty() { RULES_BYTES } else { RULE_BYTES };
+        let rule = if takes <= room || dropped.is_empty() { rule.clone() } else { OTHER_RULES.into() };
+        let is_new = !dropped.contains_key(&rule);
+        *dropped.entry(rule).or_default() += spans;
+        self.bytes += if is_new { takes } else { 0 };
+    }
+
+    /// Sums by where they are counted.
+    fn by_place<T: Copy>(&self, sums: &BTreeMap<Place, T>, add: impl Fn(&mut T, T)) -> BTreeMap<Place, T> {
+        let mut folded: BTreeMap<Place, T> = BTreeMap::new();
+        for (place, sum) in sums {
+            match folded.entry(self.place(*place)) {
+                Entry::Vacant(entry) => drop(entry.insert(*sum)),
+                Entry::Occupied(mut entry) => add(entry.get_mut(), *sum),
+            }
+        }
+        folded
+    }
+
     /// Begins with what a checkpoint held: everything up to the position.
     pub(super) fn begin(&mut self, counted: Position) {
         self.counted = counted;
     }
 
     pub(super) fn set(&mut self, tenant: u16, service: u16, account: &Account) {
-        self.accounts.entry((tenant, service)).or_default().add(account);
+        let (place, rules) = ((tenant, service), &account.dropped);
+        self.account(place).add(&Account { dropped: BTreeMap::new(), ..account.clone() });
+        rules.iter().for_each(|(rule, spans)| self.dropped(place, rule, *spans));
     }
 
     /// The accounts to change because of a record at a position; `None` if it is counted already.
     pub(super) fn at(&mut self, position: Position) -> Option<Open<'_>> {
-        (position > self.counted).then_some(Open(&mut self.accounts))
+        (position > self.counted).then_some(Open(self))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u16, &Account)> {
@@ -114,8 +187,9 @@ impl Balance {
     /// the log that is damaged. The other way round their receipt was in a part that is gone, and counts now.
     pub(super) fn settle(&mut self, outstanding: &BTreeMap<(u16, u16), u64>) -> u64 {
         for place in outstanding.keys() {
-            self.accounts.entry(*place).or_default();
+            self.account(*place);
         }
+        let outstanding = self.by_place(outstanding, |sum, more| *sum += more);
         let mut lost = 0;
         for (place, account) in &mut self.accounts {
             let here = i128::from(outstanding.get(place).copied().unwrap_or(0));
@@ -132,7 +206,7 @@ impl Balance {
 }
 
 /// The accounts, open for the changes that one record makes.
-pub(super) struct Open<'a>(&'a mut BTreeMap<(u16, u16), Account>);
+pub(super) struct Open<'a>(&'a mut Balance);
 
 impl Open<'_> {
     pub(super) fn received(&mut self, tenant: u16, services: &[ServiceSpans]) {
@@ -145,17 +219,14 @@ impl Open<'_> {
 
     /// A verdict acts on these spans.
     pub(super) fn decided(&mut self, tenant: u16, services: &[ServiceSpans], verdict: &Verdict) {
-        self.each(tenant, services, |account, spans| {
-            if verdict.early {
-                account.early += spans;
+        if verdict.early {
+            self.each(tenant, services, |account, spans| account.early += spans);
+        }
+        if !verdict.keep {
+            for one in services {
+                self.0.dropped((tenant, one.service), &verdict.rule, one.spans.into());
             }
-            if !verdict.keep {
-                match account.dropped.get_mut(&verdict.rule) {
-                    Some(dropped) => *dropped += spans,
-                    None => drop(account.dropped.insert(verdict.rule.clone(), spans)),
-                }
-            }
-        });
+        }
     }
 
     /// A batch is in the table: rows and duplicates by tenant and service, beside what was to be in it. Only what a tenant
@@ -165,6 +236,8 @@ impl Open<'_> {
         expected: &BTreeMap<(u16, u16), u64>,
         stored: &BTreeMap<(u16, u16), (u64, u64)>,
     ) {
+        let expected = &self.0.by_place(expected, |sum, more| *sum += more);
+        let stored = &self.0.by_place(stored, |sum, more| *sum = (sum.0 + more.0, sum.1 + more.1));
         let mut found: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
         for ((tenant, _), spans) in expected {
             found.entry(*tenant).or_default().0 += spans;
@@ -179,7 +252,7 @@ impl Open<'_> {
             excess.insert(tenant, found.saturating_sub(expected));
         }
         for (place, expected) in expected {
-            let account = self.0.entry(*place).or_default();
+            let account = self.0.account(*place);
             let (rows, duplicates) = stored.get(place).copied().unwrap_or((0, 0));
             let duplicates = duplicates.min(*expected);
             let damaged = take(&mut lost, place.0, expected.saturating_sub(rows + duplicates));
@@ -194,7 +267,7 @@ impl Open<'_> {
                 continue;
             }
             // Spans thought lost with a damaged part of the log, or received in one.
-            let account = self.0.entry(*place).or_default();
+            let account = self.0.account(*place);
             account.stored += more;
             let not_lost = more.min(account.damaged);
             account.damaged -= not_lost;
@@ -204,7 +277,7 @@ impl Open<'_> {
 
     fn each(&mut self, tenant: u16, services: &[ServiceSpans], change: impl Fn(&mut Account, u64)) {
         for one in services {
-            change(self.0.entry((tenant, one.service)).or_default(), one.spans.into());
+            change(self.0.account((tenant, one.service)), one.spans.into());
         }
     }
 }

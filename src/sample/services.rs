@@ -13,6 +13,8 @@ use smallvec::SmallVec;
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 /// What services are counted as that come when [`SERVICES_MAX`] are known.
 pub const OTHER_SERVICES: &str = "(others)";
+/// Their number.
+pub(super) const OTHERS: u16 = 1;
 /// How many services are told apart. A million of them must not take a million counters.
 pub const SERVICES_MAX: usize = 4096;
 /// Names are told apart up to this length, in bytes.
@@ -75,7 +77,7 @@ impl Services {
         }
         let number = names.names.len();
         if number >= SERVICES_MAX {
-            return 1;
+            return OTHERS;
         }
         let name: Arc<str> = name.into();
         names.names.push(name.clone());

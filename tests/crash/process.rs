@@ -69,6 +69,7 @@ impl Settings {
             log: app_id.bytes().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte))),
             keep: Duration::from_secs(24 * 3600),
             bytes_max: 64 << 20,
+            memory_max: 8 << 20,
         }
     }
 }
@@ -202,7 +203,7 @@ impl Process {
             covered: covered.clone(),
             is_held: false,
         };
-                let keeping = Keeping { disk, data, log: app_id, clock: clock.clone(), covered };
+        let keeping = Keeping { disk, data, log: app_id, clock: clock.clone(), covered };
         let storing = Storing {
             store: store.clone(),
             reader,

@@ -92,3 +92,12 @@ proptest! {
         prop_assert!(least == 0 || split(least - 1, &set).is_err());
     }
 }
+
+#[test]
+fn a_merge_takes_its_share_and_no_more_than_helps() {
+    assert_eq!(split(96 << 20, &NOTHING).unwrap()[COMPACTION], (17 << 20) + STEP);
+    assert_eq!(split(6 << 30, &NOTHING).unwrap()[COMPACTION], 192 << 20);
+    let mut set = NOTHING;
+    set[COMPACTION] = Some(0);
+    assert!(split(96 << 20, &set).unwrap()[COMPACTION] == 0, "where the daemon does not compact");
+}

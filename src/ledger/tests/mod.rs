@@ -52,7 +52,13 @@ impl Clock for TestClock {
 
 /// Keeps everything: the times that tests give are their positions.
 fn config() -> LedgerConfig {
-    LedgerConfig { dir: DIR.into(), log: LOG, keep: 1_000_000 * HOUR, bytes_max: 1 << 30 }
+    LedgerConfig {
+        dir: DIR.into(),
+        log: LOG,
+        keep: 1_000_000 * HOUR,
+        bytes_max: 1 << 30,
+        memory_max: 16 << 20,
+    }
 }
 
 fn open(disk: &MemDisk, clock: &Arc<TestClock>) -> Ledger {

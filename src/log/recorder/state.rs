@@ -117,8 +117,10 @@ impl Inner {
 
 /// The most entries of one segment.
 fn room(shared: &Shared) -> usize {
+    let fit = shared.config.recorder_bytes / 2 / ENTRY_BYTES;
     usize::try_from(shared.config.segment_bytes / LOG_BYTES_AN_ENTRY)
         .unwrap_or(usize::MAX / ENTRY_BYTES)
+        .min(fit)
         .max(1)
 }
 
@@ -127,7 +129,7 @@ fn waiting_bytes_max(shared: &Shared) -> usize {
     const LEAST: usize = 1024 * 1024;
     // The last chunk may be nearly empty.
     const CHUNK: usize = 64 * 1024;
-    (room(shared) * ENTRY_BYTES + CHUNK).max(LEAST)
+    (room(shared) * ENTRY_BYTES + CHUNK).max(LEAST).min(shared.config.recorder_bytes / 2 + CHUNK)
 }
 
 impl State {

@@ -54,6 +54,8 @@ pub struct SamplerConfig {
     pub trace_bytes_max: u32,
     /// What the rate action's buckets may take, in bytes.
     pub limiter_bytes_max: usize,
+    /// What the loss ledger's accounts may take, in bytes.
+    pub losses_bytes_max: usize,
     /// Keep everything, whatever the rules say.
     pub debug: bool,
 }
@@ -66,6 +68,7 @@ impl Default for SamplerConfig {
             decisions_bytes_max: 64 * MIB,
             trace_bytes_max: 32 * MIB as u32,
             limiter_bytes_max: 4 * MIB,
+            losses_bytes_max: 16 * MIB,
             debug: false,
         }
     }
@@ -116,6 +119,7 @@ pub struct Sampler {
 impl Sampler {
     /// An empty sampler, for replay: it does not count what it is fed until [`Sampler::go_live`].
     pub fn new(config: SamplerConfig, rulebook: Arc<Rulebook>) -> Self {
+        let balance = Balance::new(config.losses_bytes_max);
         Self {
             limiter: Limiter::new(config.limiter_bytes_max),
             decisions: Decisions::new(config.decisions_bytes_max),
@@ -134,7 +138,7 @@ impl Sampler {
             applied: Position(0),
             pending_memory: 0,
             kept_memory: 0,
-            balance: Balance::default(),
+            balance,
             stats: SamplerStats::default(),
             counting: false,
             known_waits: (u32::MAX, Duration::ZERO, Duration::ZERO),
@@ -448,6 +452,7 @@ impl Sampler {
             index_bytes: (self.pending_memory + self.kept_memory) as u64,
             decisions: self.decisions.len() as u64,
             decisions_bytes: self.decisions.bytes() as u64,
+            losses_bytes: self.balance.bytes() as u64,
             ..self.stats.clone()
         }
     }

@@ -15,7 +15,7 @@ use crate::sample::notes::TraceNote;
 use crate::sample::records::Decided;
 use crate::sample::rules::Facts;
 use crate::sample::services::{ServiceSpans, TraceServices, add_services};
-use crate::sample::verdict::{KeptTrace, Pinned, Places, Rescue, Rescued, Verdict};
+use crate::sample::verdict::{KeptTrace, Pinned, Rescue, Rescued, Verdict};
 use crate::wire::TraceId;
 
 /// Wishes that may be open. Beyond it the oldest is given up, and counted.
@@ -31,15 +31,32 @@ pub(super) struct Rescues {
 
 struct Wish {
     verdict: Arc<Verdict>,
-    /// Records with late spans since it was wished: whoever looks the trace up may have looked before they came.
-    places: Places,
+    /// Late parts since it was wished: whoever looks the trace up may have looked before they came.
+    late: Vec<Late>,
+}
+
+/// A late part of a dropped trace.
+struct Late {
+    place: Position,
+    services: TraceServices,
+    spans: u32,
+    bytes: u32,
+    start_unix_nano: u64,
+    end_unix_nano: u64,
+}
+
+impl Late {
+    fn new(place: Position, note: &TraceNote) -> Self {
+        let TraceNote { spans, bytes, start_unix_nano, end_unix_nano, .. } = *note;
+        Self { place, services: note.services.clone(), spans, bytes, start_unix_nano, end_unix_nano }
+    }
 }
 
 impl Sampler {
     /// Remembers the late part of a dropped trace if a rescue is under way, and wishes for one if the rules say so.
     pub(super) fn wish_for(&mut self, key: Key, position: Position, note: &TraceNote, dropped: &Verdict) {
         if let Some(wish) = self.rescues.wishes.get_mut(&key) {
-            wish.places.push(position);
+            wish.late.push(Late::new(position, note));
             return;
         }
         let Some(verdict) = self.rescuing_verdict(key, note, dropped) else { return };
@@ -48,7 +65,7 @@ impl Sampler {
             self.stats.rescues_missed += 1;
         }
         let verdict = self.decisions.share(verdict);
-        self.rescues.wishes.insert(key, Wish { verdict, places: Places::from_slice(&[position]) });
+        self.rescues.wishes.insert(key, Wish { verdict, late: vec![Late::new(position, note)] });
         self.rescues.fresh.push(key);
     }
 
@@ -111,7 +128,7 @@ impl Sampler {
         self.applied = self.applied.max(position);
         for found in rescued {
             let key = Key { tenant: self.tenants.number(&found.tenant), trace_id: found.trace_id };
-            let late = self.rescues.wishes.remove(&key).map(|wish| wish.places).unwrap_or_default();
+            let wish = self.rescues.wishes.remove(&key);
             // Found twice, by a pin and a late error: the first brought it all.
             if self.decisions.get(self.tenants.fingerprint(&key)).is_some_and(|known| known.keep) {
                 continue;
@@ -120,8 +137,11 @@ impl Sampler {
             self.again.retain(|other| other.trace_id != found.trace_id || other.tenant != found.tenant);
             let verdict = self.decisions.share(Verdict::clone(&found.verdict));
             self.decisions.replace(self.tenants.fingerprint(&key), &verdict);
+            // What came late is found too, unless it came after the search.
+            let mut late = wish.map(|wish| wish.late).unwrap_or_default();
+            late.retain(|part| !found.places.contains(&part.place));
             let mut places = found.places.clone();
-            places.extend(late);
+            places.extend(late.iter().map(|part| part.place));
             // Still in the index: it came back after it was forgotten. Its spans are among those found.
             let mut known = Vec::new();
             if let Some(entry) = self.take_entry(&key) {
@@ -134,7 +154,9 @@ impl Sampler {
             if self.counting {
                 self.stats.rescued.add(found.spans);
             }
-            let services = self.numbered(&found.services);
+            let late_spans: u32 = late.iter().map(|part| part.spans).sum();
+            let mut services = self.numbered(&found.services).to_vec();
+            late.iter().for_each(|part| add_services(&mut services, &part.services));
             let again: Vec<_> = services
                 .iter()
                 .map(|one| {
@@ -150,11 +172,13 @@ impl Sampler {
                 tenant: found.tenant.clone(),
                 trace_id: found.trace_id,
                 places,
-                spans: found.spans,
-                bytes: found.bytes,
-                start_unix_nano: found.start_unix_nano,
-                end_unix_nano: found.end_unix_nano,
-                services,
+                spans: found.spans.saturating_add(late_spans),
+                bytes: found.bytes + late.iter().map(|part| u64::from(part.bytes)).sum::<u64>(),
+                start_unix_nano: late
+                    .iter()
+                    .fold(found.start_unix_nano, |start, part| start.min(part.start_unix_nano)),
+                end_unix_nano: late.iter().fold(found.end_unix_nano, |end, part| end.max(part.end_unix_nano)),
+                services: services.into(),
                 verdict,
             };
             self.push_kept(trace, now);

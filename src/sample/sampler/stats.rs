@@ -54,6 +54,8 @@ pub struct SamplerStats {
     pub decisions: u64,
     /// What they take, in bytes.
     pub decisions_bytes: u64,
+    /// What the accounts of the loss ledger take, in bytes.
+    pub losses_bytes: u64,
 }
 
 impl SamplerStats {

@@ -3,6 +3,7 @@
 //! Files are read a row group and written a row group at a time, and are opened when their first trace's turn has come.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_select::interleave::interleave_record_batch;
@@ -20,7 +21,6 @@ use crate::store::table::compacted_name;
 use crate::wire::SpanId;
 
 /// Memory of rows that wait to be written, in bytes.
-const HELD_BYTES_MAX: usize = 16 << 20;
 /// Spans of one trace that are remembered, so that none comes twice. Beyond, only neighbours are compared.
 const SPANS_SEEN_MAX: usize = 2 << 20;
 
@@ -35,6 +35,10 @@ pub(super) struct MergePlan<'a> {
     pub(super) rows_at_once: usize,
     /// Bound of what all open files hold, in bytes. Two files are merged whatever they hold.
     pub(super) bytes_max: u64,
+    /// Bound of the batches that rows to be written are in, in bytes; a batch may go beyond it.
+    pub(super) held_max: usize,
+    /// Told what all of it holds, in bytes.
+    pub(super) holds: &'a AtomicU64,
     /// Names the outputs: no other attempt has it.
     pub(super) attempt: u64,
 }
@@ -146,10 +150,18 @@ impl<'a> Merge<'a> {
         let file = &self.plan.unit.inputs[input];
         let opened = Source::open(&Opening { table, layout, runtime, file, input, sort_within })?;
         self.open.extend(opened);
+        self.tell();
         let bytes: u64 = self.open.iter().map(|source| source.bytes).sum();
         let is_crowded =
             bytes > self.plan.bytes_max && self.open.len() > 2 && self.plan.unit.inputs.len() > 2;
         if is_crowded { Err(Failure::Crowded) } else { Ok(()) }
+    }
+
+    /// Says what all of it holds.
+    fn tell(&self) {
+        let open: u64 = self.open.iter().map(|source| source.bytes).sum();
+        let file = self.file.as_ref().map_or(0, OutputFile::held_bytes);
+        self.plan.holds.store(open + (self.held_bytes + file) as u64, Ordering::Relaxed);
     }
 
     /// Ends the file before this trace where it is large enough, or a cut is made.
@@ -195,7 +207,7 @@ impl<'a> Merge<'a> {
             } else if self.open[at].trace_id() != id {
                 tied.retain(|other| *other != at);
             }
-            if self.rows.len() >= self.plan.rows_at_once || self.held_bytes >= HELD_BYTES_MAX {
+            if self.rows.len() >= self.plan.rows_at_once || self.held_bytes >= self.plan.held_max {
                 self.write_rows()?;
             }
         }
@@ -225,7 +237,7 @@ impl<'a> Merge<'a> {
             rows = vec![(self.held.len() - 1, 0)];
         }
         self.rows.append(&mut rows);
-        if self.rows.len() >= self.plan.rows_at_once || self.held_bytes >= HELD_BYTES_MAX {
+        if self.rows.len() >= self.plan.rows_at_once || self.held_bytes >= self.plan.held_max {
             self.write_rows()?;
         }
         Ok(())
@@ -283,6 +295,7 @@ impl<'a> Merge<'a> {
             }
         };
         file.write(&rows)?;
+        self.tell();
         if self.pace.rest() { Ok(()) } else { Err(Failure::Stopped) }
     }
 

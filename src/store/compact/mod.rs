@@ -20,6 +20,7 @@ pub use plan::Reason;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -37,11 +38,12 @@ use super::write::Store;
 use crate::runtime::{Random, Tenant};
 
 const MIB: u64 = 1 << 20;
-/// Of the memory, what encoding and sending take.
-const OUTPUT_BYTES: u64 = 64 * MIB;
+/// Of the memory, what encoding and sending take at least, and at most; between them a third.
+const OUTPUT_BYTES_MIN: u64 = 10 * MIB;
+pub(super) const OUTPUT_BYTES_MAX: u64 = 64 * MIB;
 /// What an open file holds, about: a row group packed, and a few decoded rows.
 const OPEN_FILE_BYTES: u64 = 8 * MIB;
-const OPEN_FILES_MIN: u64 = 4;
+const OPEN_FILES_MIN: u64 = 2;
 const OPEN_FILES_MAX: u64 = 64;
 const ROWS_AT_ONCE: u64 = 4 * 1024;
 /// Files much smaller than usual are written in smaller pieces: a row takes at least about so many bytes.
@@ -90,8 +92,13 @@ impl CompactionConfig {
         }
     }
 
+    fn output_bytes(&self) -> u64 {
+        (self.memory / 3).clamp(OUTPUT_BYTES_MIN, OUTPUT_BYTES_MAX)
+    }
+
+    /// What open files may hold. Two are merged whatever they hold, which is little where the memory is: then batches are small.
     fn open_bytes(&self) -> u64 {
-        self.memory.saturating_sub(OUTPUT_BYTES).max(OPEN_FILES_MIN * OPEN_FILE_BYTES)
+        self.memory.saturating_sub(self.output_bytes())
     }
 }
 
@@ -195,12 +202,19 @@ pub struct Compactor {
     random: Arc<dyn Random>,
     /// Files that cannot be compacted, until the next start.
     avoided: Mutex<HashSet<String>>,
+    /// What a merge under way holds, in bytes.
+    held: Arc<AtomicU64>,
 }
 
 impl Compactor {
     /// A compactor. Contacts nothing.
     pub fn new(store: Arc<Store>, config: CompactionConfig, random: Arc<dyn Random>) -> Self {
-        Self { store, config, random, avoided: Mutex::default() }
+        Self { store, config, random, avoided: Mutex::default(), held: Arc::default() }
+    }
+
+    /// What the merge under way holds, in bytes, for whoever wants to watch it.
+    pub fn held_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.held)
     }
 
     /// What there is to do for a tenant at this time. When it is done, there may be more.
@@ -290,8 +304,11 @@ impl Compactor {
             random: Arc::clone(&self.random),
             labels,
             tenant: tenant.clone(),
+            held: Arc::clone(&self.held),
         };
-        let (unit, merged) = match blocking(move || work.merge(unit, pace)).await? {
+        let merged = blocking(move || work.merge(unit, pace)).await;
+        self.held.store(0, Ordering::Relaxed);
+        let (unit, merged) = match merged? {
             Some(done) => done,
             None => return Ok(None),
         };
@@ -338,6 +355,7 @@ struct Work {
     random: Arc<dyn Random>,
     labels: Labels,
     tenant: Tenant,
+    held: Arc<AtomicU64>,
 }
 
 impl Work {
@@ -353,6 +371,8 @@ impl Work {
                 target: self.config.target,
                 rows_at_once: (self.config.target / BYTES_A_ROW).clamp(16, ROWS_AT_ONCE) as usize,
                 bytes_max: self.config.open_bytes(),
+                held_max: (self.config.output_bytes() / 8) as usize,
+                holds: &self.held,
                 attempt,
             };
             let output = OutputPlan {
@@ -362,6 +382,7 @@ impl Work {
                 partition: &unit.partition,
                 layout,
                 labels: self.labels.clone(),
+                bytes_max: self.config.output_bytes(),
             };
             match merge(&plan, &output, pace.as_mut()) {
                 Ok(merged) => {

@@ -26,12 +26,8 @@ use crate::store::writer::file::{
     BLOOM_FALSE_POSITIVES, CREATED_BY, ROW_GROUP_ROWS_MAX, STRIPE_ROWS_MAX, statistics_of,
 };
 
-/// Row groups end when what is encoded takes so many bytes: what a reader of the file holds.
-const ROW_GROUP_BYTES_MAX: usize = 8 << 20;
-/// … or what encodes it.
-const ROW_GROUP_MEMORY_MAX: usize = 32 << 20;
-/// What is sent at a time, once a file is larger than this.
-const PART_BYTES: usize = 8 << 20;
+/// What is sent at a time, once a file is larger than this: an eighth of the memory, and what S3 wants at least.
+const PART_BYTES_MIN: usize = 5 << 20;
 /// As the writer's.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -53,6 +49,8 @@ pub(in crate::store) struct OutputPlan<'a> {
     pub(in crate::store) partition: &'a PartitionKey,
     pub(in crate::store) layout: &'static Layout,
     pub(in crate::store) labels: Labels,
+    /// Bound of what encoding and sending hold, in bytes.
+    pub(in crate::store) bytes_max: u64,
 }
 
 /// A finished file on the store, not yet in the table.
@@ -82,6 +80,27 @@ pub(in crate::store) struct OutputFile<'a> {
     index: Option<RowsIndex>,
     /// Where the open row group begins, in bytes.
     group_begin: u64,
+    bounds: Bounds,
+}
+
+/// What parts of a file in the making may hold, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    part: usize,
+    /// Row groups end when what is encoded takes so many: what a reader of the file holds …
+    group: usize,
+    /// … or what encodes it.
+    encoder: usize,
+}
+
+impl Bounds {
+    /// Of all: a part that is full is joined by one more row group before it is sent.
+    fn of(bytes_max: u64) -> Self {
+        let all = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let part = (all / 8).max(PART_BYTES_MIN);
+        let left = all.saturating_sub(part);
+        Self { part, group: left / 7, encoder: left / 7 * 4 }
+    }
 }
 
 impl<'a> OutputFile<'a> {
@@ -112,7 +131,13 @@ impl<'a> OutputFile<'a> {
             rows: 0,
             index: (kind == TableKind::Spans).then(|| RowsIndex::new(plan.tenant)),
             group_begin: 0,
+            bounds: Bounds::of(plan.bytes_max),
         })
+    }
+
+    /// What it holds that is not sent, in bytes.
+    pub(in crate::store) fn held_bytes(&self) -> usize {
+        self.pending.len() + self.writer.memory_size() + self.writer.inner().len()
     }
 
     /// Appends rows, which come after all before them in the order of the table. Blocks.
@@ -131,11 +156,11 @@ impl<'a> OutputFile<'a> {
             index.add(batch);
         }
         let is_full = self.writer.in_progress_rows() >= ROW_GROUP_ROWS_MAX
-            || self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX
-            || self.writer.memory_size() >= ROW_GROUP_MEMORY_MAX;
+            || self.writer.in_progress_size() >= self.bounds.group
+            || self.writer.memory_size() >= self.bounds.encoder;
         if is_full {
             self.end_group()?;
-            if self.pending.len() >= PART_BYTES {
+            if self.pending.len() >= self.bounds.part {
                 self.send_pending()?;
             }
         }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::format::is_name;
+use super::format::{Directory, is_name};
 use super::run::{Run, Shelf, Trouble};
 use super::{Index, TenantIndex};
 use crate::runtime::Tenant;
@@ -28,6 +28,8 @@ pub(super) struct State {
     /// The version of the table at which the folder was last listed.
     listed: Option<u64>,
     coverage: Option<Arc<Coverage>>,
+    /// Runs were left out for want of memory.
+    is_full: bool,
 }
 
 impl State {
@@ -42,6 +44,10 @@ impl State {
     pub(super) fn drop_run(&mut self, name: &str) {
         self.runs.remove(name);
         self.coverage = None;
+    }
+
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Directory> {
+        self.runs.values().map(|run| &run.directory)
     }
 
     fn forget_useless(&mut self, coverage: &Coverage) {
@@ -138,7 +144,14 @@ impl Index {
         tenant: &Tenant,
         listing: &Listing,
     ) -> Result<Arc<Coverage>, StoreError> {
-        self.tenant(tenant).coverage(listing).await
+        let coverage = self.tenant(tenant).coverage(listing).await;
+        self.forget_unused(tenant);
+        coverage
+    }
+
+    /// Whether runs of a tenant were left out for want of memory.
+    pub(in crate::store) async fn is_full(&self, tenant: &Tenant) -> bool {
+        self.tenant(tenant).state.lock().await.is_full
     }
 
     /// The files that may hold a trace of this fingerprint.
@@ -235,6 +248,7 @@ impl TenantIndex {
         state.forget_useless(&coverage);
         let coverage = Arc::new(coverage);
         state.coverage = Some(Arc::clone(&coverage));
+        self.known.set(state.bytes());
         Ok(coverage)
     }
 
@@ -262,10 +276,19 @@ impl TenantIndex {
         });
         let opened: Vec<_> = opened.buffer_unordered(RUNS_AT_ONCE).try_collect().await?;
         for (name, run) in opened {
-            if let Some(run) = run {
-                state.runs.insert(name, Arc::new(run));
-            } else {
-                state.useless.insert(name);
+            match run {
+                Some(run) if self.known.has_room_for(state.bytes(), &run.directory) => {
+                    state.runs.insert(name, Arc::new(run));
+                }
+                Some(_) => {
+                    let path = self.shelf.path(&name);
+                    tracing::warn!(%path, "the table has more files than there is memory to know of: raise memory.limit");
+                    state.is_full = true;
+                    state.useless.insert(name);
+                }
+                None => {
+                    state.useless.insert(name);
+                }
             }
         }
         Ok(Coverage::new(&state.runs, listing))

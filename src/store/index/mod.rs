@@ -17,6 +17,7 @@ mod batches;
 mod build;
 mod cache;
 mod cover;
+mod directories;
 mod entry;
 mod filter;
 mod format;
@@ -47,6 +48,7 @@ use parking_lot::Mutex;
 
 use self::cache::Cache;
 use self::cover::State;
+use self::directories::{Directories, Known};
 use self::run::{Run, Shelf};
 use super::backends::Location;
 use super::error::StoreError;
@@ -65,12 +67,15 @@ struct Inner {
     location: Location,
     cache: Arc<Cache>,
     tenants: Mutex<HashMap<Tenant, Arc<TenantIndex>>>,
+    directories: Directories,
 }
 
 /// What is known of one tenant's runs.
 struct TenantIndex {
     shelf: Shelf,
     state: tokio::sync::Mutex<State>,
+    /// What the directories take that it has.
+    known: Known,
 }
 
 impl fmt::Debug for Index {
@@ -84,10 +89,11 @@ impl Index {
     pub const MEMORY_BYTES_DEFAULT: u64 = 64 << 20;
 
     /// The index of the store at `location`. Runs are kept in `local`, or in memory where there is none; they take at most
-    /// `bytes_max` there, and their directories some 200 bytes a data file beside it.
+    /// `bytes_max` there, and their directories beside it what [`Self::with_directories`] says.
     pub fn open(location: Location, local: Option<LocalRuns>, bytes_max: u64) -> Self {
         let cache = Arc::new(Cache::open(local, bytes_max));
-        Self { inner: Arc::new(Inner { location, cache, tenants: Mutex::default() }) }
+        let directories = Directories::default();
+        Self { inner: Arc::new(Inner { location, cache, tenants: Mutex::default(), directories }) }
     }
 
     /// What the runs that are kept take, in bytes.
@@ -113,7 +119,13 @@ impl Index {
         let put = self.inner.location.objects.put_opts(&path, content.clone().into(), options).await;
         put.map_err(|e| StoreError::of_objects(&format!("cannot write {path}"), e))?;
         of_tenant.shelf.keep(&name, content).await;
-        of_tenant.state.lock().await.add(Arc::new(Run { name, bytes, directory: new.directory }));
+        let mut state = of_tenant.state.lock().await;
+        if of_tenant.known.has_room_for(state.bytes(), &new.directory) {
+            state.add(Arc::new(Run { name, bytes, directory: new.directory }));
+        }
+        of_tenant.known.set(state.bytes());
+        drop(state);
+        self.forget_unused(tenant);
         Ok(())
     }
 
@@ -129,7 +141,8 @@ impl Index {
             folder: location.path.clone().join(tenant.as_str()).join(FOLDER),
             cache: Arc::clone(&self.inner.cache),
         };
-        let new = Arc::new(TenantIndex { shelf, state: tokio::sync::Mutex::default() });
+        let known = Known::new(&self.inner.directories);
+        let new = Arc::new(TenantIndex { shelf, state: tokio::sync::Mutex::default(), known });
         tenants.insert(tenant.clone(), Arc::clone(&new));
         new
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use self::split::{Split, split};
+use super::compact::OUTPUT_BYTES_MAX;
 use super::compact::output::OutputPlan;
 use super::error::{ErrorKind, StoreError};
 use super::index::Sieve;
@@ -162,6 +163,7 @@ impl Store {
                 partition,
                 layout,
                 labels,
+                bytes_max: OUTPUT_BYTES_MAX,
             };
             let moved = moved.as_ref().zip(moved_labels).map(|(partition, labels)| plan(partition, labels));
             split(&of_file, &ids, &plan(&rest, rest_labels), moved.as_ref(), attempt)

@@ -126,16 +126,19 @@ fn spans_that_come_while_a_rescue_is_under_way_come_with_it() {
         tenant: wish.tenant,
         trace_id: wish.trace_id,
         verdict: wish.verdict,
-        spans: 3,
-        bytes: 300,
+        spans: 2,
+        bytes: 200,
         start_unix_nano: 1_000,
         end_unix_nano: 2_000,
-        services: vec![(UNKNOWN_SERVICE.into(), 3)],
+        services: vec![(UNKNOWN_SERVICE.into(), 2)],
         places: looked_up.into(),
     };
     world.commit(Rec::Rescue(encode_rescue(&[found])));
     world.settle();
     assert_eq!(world.stored()[&id(1)].len(), 3);
+    // What came after the search was dropped, and comes back too.
+    let account = world.sampler.accounts().remove(0).account;
+    assert_eq!((account.received, account.dropped_total(), account.rescued, account.stored), (3, 3, 3, 3));
 }
 
 /// The drop that a late span asks to record again may be behind the rescue in the log, and outlive it.
