@@ -18,6 +18,13 @@ impl Listeners {
         api: Option<ServerTls>,
     ) -> Result<Self, StartError> {
         let mode = config.socket_mode;
+        for (what, address, tls) in
+            [("grpc", &config.grpc, &otlp), ("http", &config.http, &otlp), ("api", &config.api, &api)]
+        {
+            if config.auth.is_on() && tls.is_none() && !address.is_loopback() {
+                tracing::warn!(what, %address, "credentials come over the network in plain text here: set `tls:`");
+            }
+        }
         Ok(Self {
             grpc: bind("grpc", &config.grpc, mode, otlp.clone()).await?,
             http: bind("http", &config.http, mode, otlp).await?,

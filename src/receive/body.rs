@@ -97,8 +97,8 @@ impl Limits {
     }
 
     /// Reads on and throws away, so that a sender in the middle of an HTTP/1.1 body gets to read our answer
-    /// rather than a reset. Gives up after this many bytes.
-    pub(super) async fn discard<B>(&self, body: &mut B, bytes_max: usize)
+    /// rather than a reset. Gives up after this many bytes, and this time.
+    pub(super) async fn discard<B>(&self, body: &mut B, bytes_max: usize, time_max: Duration)
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -106,17 +106,16 @@ impl Limits {
             return;
         }
         let mut left = bytes_max;
-        let _: Result<(), Failure> = self
-            .in_time(async {
-                while let Some(piece) = next_piece(body).await? {
-                    left = left.saturating_sub(piece.len());
-                    if left == 0 {
-                        break;
-                    }
+        let discarded = async {
+            while let Some(piece) = next_piece(body).await? {
+                left = left.saturating_sub(piece.len());
+                if left == 0 {
+                    break;
                 }
-                Ok(())
-            })
-            .await;
+            }
+            Ok::<(), Failure>(())
+        };
+        let _as_much_as_it_was = timeout(time_max, discarded).await;
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

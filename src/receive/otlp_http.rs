@@ -1,5 +1,7 @@
 //! OTLP/HTTP: `POST /v1/traces` with protobuf or JSON. Answers, errors included, come in the request's own type.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -9,6 +11,7 @@ use http_body::Body;
 use prost::Message;
 use serde_json::json;
 
+use super::body::Limits;
 use super::decompress::{Encoding, Inflated};
 use super::failure::Failure;
 use super::otlp_grpc::export_response;
@@ -22,6 +25,7 @@ const PATH: &str = "/v1/traces";
 const JSON_INLINE_BYTES_MAX: usize = 256 * 1024;
 /// Read and thrown away of the body of a sender who is not let in, so that it gets to read why.
 const STRANGERS_BYTES_MAX: usize = 1024 * 1024;
+const STRANGERS_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The encodings of OTLP/HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +102,8 @@ where
         && !waits
         && !matches!(failure.reason(), Reason::TimedOut | Reason::Disconnected)
     {
-        room.limits.discard(&mut body, discarded_bytes_max(room, failure)).await;
+        let (bytes_max, time_max) = discarded(room, failure);
+        room.limits.discard(&mut body, bytes_max, time_max).await;
     }
     // What we cannot read may be a person's attempt: JSON is readable by both.
     let media_type = media_type.unwrap_or(MediaType::Json);
@@ -108,11 +113,12 @@ where
     }
 }
 
-/// How much of a refused body is read on: little of somebody's who does not belong here.
-fn discarded_bytes_max<I>(room: &Room<I>, failure: &Failure) -> usize {
+/// How much of a refused body is read on, and for how long: little of somebody's who does not belong here.
+fn discarded<I>(room: &Room<I>, failure: &Failure) -> (usize, Duration) {
+    let Limits { bytes_max, deadline, .. } = room.limits;
     match failure {
-        Failure::Denied { .. } => STRANGERS_BYTES_MAX.min(room.limits.bytes_max),
-        _ => room.limits.bytes_max,
+        Failure::Denied { .. } => (STRANGERS_BYTES_MAX.min(bytes_max), STRANGERS_TIME_MAX.min(deadline)),
+        _ => (bytes_max, deadline),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod admission;
 mod decompress;
+mod gate;
 mod grpc;
 mod hostile;
 mod http;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::auth::Gate;
 use crate::runtime::SystemClock;
 
 /// The stage behind the receivers: remembers what came, answers what it was told.
@@ -59,13 +61,18 @@ impl Server {
     }
 
     async fn with(config: ReceiveConfig) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        Self::behind(config, Arc::new(Gate::open(clock, Handle::current()))).await
+    }
+
+    async fn behind(config: ReceiveConfig, gate: Arc<Gate>) -> Self {
         let fake = Arc::new(Fake {
             requests: Mutex::default(),
             answer: Mutex::new(Ok(Accepted::default())),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
         let clock = Arc::new(SystemClock::new());
-        let receiver = Receiver::new(config, fake.clone(), clock, Handle::current()).unwrap();
+        let receiver = Receiver::guarded(config, fake.clone(), clock, Handle::current(), gate).unwrap();
         let shutdown = CancellationToken::new();
         let (mut addresses, mut served) = (Vec::new(), Vec::new());
         for protocol in [Protocol::Grpc, Protocol::Http] {
