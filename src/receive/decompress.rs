@@ -235,7 +235,8 @@ impl Inflater {
         let capacity = wanted.min(self.output_bytes_max + 1);
         let window =
             if matches!(self.codec, Codec::Zstd(_)) { capacity.min(1 << ZSTD_WINDOW_LOG_MAX) } else { 0 };
-        self.permit.grow_to(capacity + window)?;
+        // Twice the limit is what each budget has at least; the byte over the limit must not be too much for it.
+        self.permit.grow_to((capacity + window).min(2 * self.output_bytes_max))?;
         self.output.reserve_exact(capacity - self.output.len());
         Ok(())
     }

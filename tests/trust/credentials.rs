@@ -22,12 +22,15 @@ fn file(entries: &[&String]) -> String {
 }
 
 fn world(credentials: &str, rest: &str) -> World {
+    world_with(credentials, rest, |start| start.env("TRACE_DEBUG", "1"))
+}
+
+fn world_with(credentials: &str, rest: &str, more: impl FnOnce(Start) -> Start) -> World {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("credentials.yaml");
     write(&path, credentials);
     let config = format!("auth: {{ credentials: {} }}\n{rest}", path.display());
-    let start = Start::new(&folder.path().join("data")).env("TRACE_DEBUG", "1").config(&config);
-    let daemon = start.run();
+    let daemon = more(Start::new(&folder.path().join("data")).config(&config)).run();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     World { folder, daemon, client }
@@ -118,6 +121,37 @@ async fn tenants_never_see_each_other() {
     assert_eq!(named.status(), 200);
     assert!(world.folder.path().join("data/store/home/spans").exists());
     assert!(world.folder.path().join("data/store/shop/spans").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_flight_recorder_has_is_its_tenants_too() {
+    const ALL: [&str; 6] = ["--scope", "write", "--scope", "read", "--scope", "admin"];
+    let (home, home_entry) = token(&[&["--name", "home", "--tenant", "home"], &ALL[..]].concat());
+    let (shop, shop_entry) = token(&[&["--name", "shop", "--tenant", "shop"], &ALL[..]].concat());
+    let rules =
+        "version: 1\ndecision: { wait: 1s, after_root: 200ms }\nrules: [{ name: nothing, drop: true }]\n";
+    let world = world_with(&file(&[&home_entry, &shop_entry]), "", |start| start.rules(rules));
+    assert_eq!(world.send(1, &home, &[]).await.status(), 200);
+    // The same id, sent by the other one: two traces.
+    assert_eq!(world.send(2, &home, &[]).await.status(), 200);
+    assert_eq!(world.send(2, &shop, &[]).await.status(), 200);
+    let why =
+        async |number: u64, token: &str| world.ask(&format!("/api/traces/{}/why", id(number)), token).await;
+    for (number, token) in [(1, &home), (2, &home), (2, &shop)] {
+        eventually("it is dropped", async || why(number, token).await.1.contains("\"dropped\"")).await;
+        assert_eq!(world.ask(&format!("/api/traces/{}", id(number)), token).await.0, 200);
+    }
+    assert_eq!(why(1, &shop).await.0, 404);
+    assert_eq!(world.ask(&format!("/api/traces/{}", id(1)), &shop).await.0, 404);
+    let pin = async |number: u64, token: &str| {
+        let url = format!("{}/api/traces/{}/pin", world.daemon.api, id(number));
+        world.client.post(url).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(pin(1, &shop).await, 404);
+    // A pin keeps the trace of who asks, and not the other one of the same id.
+    assert_eq!(pin(2, &shop).await, 200);
+    let state = async |token: &str| json(&why(2, token).await.1)["state"].clone();
+    assert_eq!((state(&shop).await, state(&home).await), ("kept".into(), "dropped".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,3 +148,17 @@ fn a_zstd_window_beyond_ours_is_refused() {
     let wire = encoder.finish().unwrap();
     assert!(matches!(inflate(Encoding::Zstd, &wire, 1000, MIB), Err(Failure::Malformed { .. })));
 }
+
+#[test]
+fn the_largest_request_fits_the_smallest_budget_in_every_encoding() {
+    let body = vec![7; MIB];
+    for (encoding, wire) in
+        [(Encoding::Gzip, gzip(&body)), (Encoding::Deflate, deflate(&body)), (Encoding::Zstd, zstd(&body))]
+    {
+        let budget = Budget::fair(2 * MIB);
+        let permit = budget.try_reserve(&Tenant::default(), wire.len()).unwrap();
+        let mut inflater = Inflater::new(encoding, MIB, permit).unwrap();
+        inflater.push(Bytes::copy_from_slice(&wire)).unwrap();
+        assert_eq!(inflater.finish().unwrap().body.len(), MIB, "{encoding:?}");
+    }
+}
