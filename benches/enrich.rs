@@ -13,7 +13,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
-use tracewell::enrich::{ActionConfig, ActionKind, AttributeValue, EnrichConfig, Enricher, Scope};
+use tracewell::enrich::{
+    Action, ActionConfig, AttributeValue, Condition, EnrichConfig, Enricher, Put, RedactConfig, Scope,
+    Source, ValueKind,
+};
 
 const SPANS: usize = 512;
 
@@ -70,23 +73,38 @@ fn request(secrets: bool) -> Bytes {
 }
 
 fn enrich(c: &mut Criterion) {
-    let action = |kind, scope, key: &str, value: Option<&str>| ActionConfig {
-        kind,
-        scope,
+    let action = |scope, action| ActionConfig { scope, when: None, action };
+    let put = |put, key: &str, value: &str| Action::Put {
+        put,
         key: key.into(),
-        value: value.map(|value| AttributeValue::Str(value.into())),
+        value: Source::Fixed(AttributeValue::Str(value.into())),
     };
+    let delete = Action::Delete { key: "client.address".into() };
     let actions = vec![
-        action(ActionKind::Upsert, Scope::Resource, "deployment.environment.name", Some("home")),
-        action(ActionKind::Delete, Scope::Span, "client.address", None),
-        action(ActionKind::Insert, Scope::Span, "team", Some("orders")),
+        action(Scope::Resource, put(Put::Upsert, "deployment.environment.name", "home")),
+        action(Scope::Span, delete.clone()),
+        action(Scope::Span, put(Put::Insert, "team", "orders")),
     ];
-    let detected = [("os.type".to_owned(), "linux".to_owned())];
+    let when = |text: &str| Some(Condition::parse(text, Scope::Span).unwrap());
+    let elsewhere = vec![
+        ActionConfig { when: when(r#"{ span.rpc.system = "grpc" }"#), ..action(Scope::Span, delete.clone()) },
+        ActionConfig {
+            when: when(r#"{ resource.service.name = "x" }"#),
+            ..action(Scope::Span, delete.clone())
+        },
+    ];
+    let here =
+        vec![ActionConfig { when: when(r#"{ span.url.scheme = "https" }"#), ..action(Scope::Span, delete) }];
+    let detected = [("os.type".to_owned(), AttributeValue::Str("linux".into()))];
     let plain = Enricher::new(&EnrichConfig::default(), &[]);
     let detecting = Enricher::new(&EnrichConfig::default(), &detected);
     let acting = Enricher::new(&EnrichConfig { actions, ..EnrichConfig::default() }, &detected);
-    let hash = vec![action(ActionKind::Hash, Scope::Span, "user.id", None)];
-    let hashing = Enricher::new(&EnrichConfig { actions: hash, ..EnrichConfig::default() }, &[]);
+    let hash = vec![action(Scope::Span, Action::Hash { key: "user.id".into() })];
+    let with = |actions| Enricher::new(&EnrichConfig { actions, ..EnrichConfig::default() }, &[]);
+    let (hashing, unmet, met) = (with(hash), with(elsewhere), with(here));
+    let values = vec![ValueKind::Card, ValueKind::Email, ValueKind::Bearer, ValueKind::Jwt];
+    let redact = RedactConfig { values, ..RedactConfig::default() };
+    let reading = Enricher::new(&EnrichConfig { redact, ..EnrichConfig::default() }, &[]);
     let mut group = c.benchmark_group("enrich");
     group.throughput(Throughput::Elements(SPANS as u64));
     for (name, enricher, secrets) in [
@@ -95,6 +113,9 @@ fn enrich(c: &mut Criterion) {
         ("detected resource attribute", &detecting, false),
         ("three actions", &acting, false),
         ("hash", &hashing, false),
+        ("conditions unmet", &unmet, false),
+        ("condition met", &met, false),
+        ("values looked into", &reading, false),
     ] {
         let body = request(secrets);
         group.bench_with_input(BenchmarkId::from_parameter(name), &body, |b, body| {

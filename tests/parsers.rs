@@ -9,7 +9,10 @@ mod corpus;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
-use tracewell::enrich::{ActionConfig, ActionKind, EnrichConfig, Enricher, RedactConfig, Scope};
+use tracewell::enrich::{
+    Action, ActionConfig, AttributeValue, Condition, EnrichConfig, Enricher, Put, RedactConfig, RouteConfig,
+    Scope, Source, ValueKind,
+};
 use tracewell::sample::probability::{SamplingState, ThresholdEdit, edit_tracestate};
 use tracewell::sample::{Rulebook, Threshold, parse_rules};
 use tracewell::traceql;
@@ -21,27 +24,48 @@ rules:
   - { name: rest, keep: { per_second: 5, by: [resource.service.name] } }
 "#;
 
-fn enrichers() -> [Enricher; 3] {
-    let action = |kind, scope, key: &str| ActionConfig {
-        kind,
-        scope,
-        key: key.into(),
-        value: (kind == ActionKind::Upsert)
-            .then(|| tracewell::enrich::AttributeValue::Str("by an action".into())),
-    };
+fn enrichers() -> [Enricher; 4] {
+    let on = |scope, action| ActionConfig { scope, when: None, action };
+    let key = |key: &str| key.to_owned();
+    let value = Source::Fixed(AttributeValue::Str("by an action".into()));
     let busy = EnrichConfig {
         actions: vec![
-            action(ActionKind::Delete, Scope::Span, "neg"),
-            action(ActionKind::Hash, Scope::Span, "http.route"),
-            action(ActionKind::Upsert, Scope::Resource, "host.ip"),
+            on(Scope::Span, Action::Delete { key: key("neg") }),
+            on(Scope::Span, Action::Hash { key: key("http.route") }),
+            on(Scope::Resource, Action::Put { put: Put::Upsert, key: key("host.ip"), value }),
         ],
+        ..EnrichConfig::default()
+    };
+    let when = Some(Condition::parse("{ span.http.route != nil || kind = server }", Scope::Span).unwrap());
+    let rename =
+        Action::Rename { keys: vec![(key("neg"), key("negative")), (key("http.route"), key("route"))] };
+    let looking = EnrichConfig {
+        actions: vec![
+            ActionConfig { when, ..on(Scope::Span, rename) },
+            on(Scope::Event, Action::Truncate { key: key("exception.message"), bytes: 5 }),
+        ],
+        redact: RedactConfig {
+            values: vec![
+                ValueKind::Card,
+                ValueKind::Email,
+                ValueKind::Bearer,
+                ValueKind::Jwt,
+                ValueKind::Ssn,
+            ],
+            urls: true,
+            sql: true,
+            names: true,
+            messages: true,
+            ..RedactConfig::default()
+        },
+        http_route: RouteConfig { enabled: true, name: true },
         ..EnrichConfig::default()
     };
     let open = EnrichConfig {
         redact: RedactConfig { enabled: false, ..RedactConfig::default() },
         ..EnrichConfig::default()
     };
-    [EnrichConfig::default(), busy, open].map(|config| Enricher::new(&config, &[]))
+    [EnrichConfig::default(), busy, looking, open].map(|config| Enricher::new(&config, &[]))
 }
 
 /// What is true of a request's bytes, whatever they are.

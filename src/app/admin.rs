@@ -10,6 +10,7 @@ use super::events::{Event, Events, Log, SharedGauges, ask};
 use super::memory::Memory;
 use super::trust::Trust;
 use crate::api::Admin;
+use crate::enrich::Enricher;
 use crate::ledger::Ledger;
 use crate::observe::{Snapshot, metrics, status};
 use crate::query::{LiveSource, Verdicts};
@@ -24,6 +25,7 @@ pub struct Operators {
     pub clock: Arc<dyn Clock>,
     pub started: Duration,
     pub receive: Arc<ReceiveStats>,
+    pub enricher: Arc<Enricher>,
     pub memory: Memory,
     pub log: Log,
     pub gauges: SharedGauges,
@@ -44,6 +46,7 @@ impl Operators {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
             receive: &self.receive,
+            enrich: &self.enricher.stats(),
             memory: &self.memory.now(&log, &sampler),
             log: &log,
             sampler: &sampler,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::events::{Attachment, Log, SharedGauges};
 use super::memory::NotesBudget;
-use crate::enrich::Enricher;
+use crate::enrich::{Enricher, Sender};
 use crate::log::{AppendError, Encoded, SpansMeta};
 use crate::receive::{Accepted, ExportRequest, Ingest, Refusal};
 use crate::sample::Rulebook;
@@ -16,7 +16,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The stages between the receivers and the acknowledgement.
 pub struct Pipeline {
-    pub enricher: Enricher,
+    pub enricher: Arc<Enricher>,
     pub rulebook: Arc<Rulebook>,
     pub log: Log,
     pub gauges: SharedGauges,
@@ -31,8 +31,11 @@ impl Ingest for Pipeline {
             let reason = "too much waits for the store".into();
             return Err(Refusal::Overloaded { retry_after: RETRY_AFTER, reason });
         }
-        let ExportRequest { tenant, request_id, received_unix_nano, origin: _, body } = request;
-        let enriched = self.enricher.apply(body).map_err(|e| Refusal::Malformed(e.to_string()))?;
+        let ExportRequest { tenant, request_id, received_unix_nano, origin, body } = request;
+        let client = origin.client.map(|address| address.ip());
+        let sender = Sender { client, headers: Some(&origin.headers) };
+        let enriched =
+            self.enricher.apply_from(sender, body).map_err(|e| Refusal::Malformed(e.to_string()))?;
         let accepted = Accepted {
             rejected_spans: enriched.rejected,
             message: enriched.reject_reason.unwrap_or_default(),

@@ -7,6 +7,7 @@ mod compacting;
 // The parts that `tests/crash` drives step by step, in place of the loops.
 #[doc(hidden)]
 pub mod decider;
+mod enriching;
 #[doc(hidden)]
 pub mod events;
 mod explaining;

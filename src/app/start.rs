@@ -11,6 +11,7 @@ use super::admin::{NotStored, Operators, Remembered};
 use super::checkpoint::{Covered, Keeping};
 use super::compacting::Compacting;
 use super::decider::Decider;
+use super::enriching;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::explaining::{Explaining, RulesOfAllTime};
 use super::finder::Finder;
@@ -30,7 +31,6 @@ use super::trust::Trust;
 use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
 use crate::config::Config;
-use crate::enrich::{Enricher, detect};
 use crate::log::{LogConfig, LogWriter, Opened, Recorder};
 use crate::query::{Engine, Recent};
 use crate::receive::Protocol;
@@ -38,7 +38,7 @@ use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
 };
-use crate::sample::{BatchPolicy, Rulebook, Sampler, SamplerConfig};
+use crate::sample::{BatchPolicy, Sampler, SamplerConfig};
 use crate::store::schema::AddedColumn;
 use crate::store::{
     CompactionConfig, Compactor, Index, LocalRuns, Location, Reader, ReaderConfig, Store, StoreConfig,
@@ -79,6 +79,7 @@ pub(super) async fn start(
     let history = RulesHistory::new(disk.clone(), config.data.join("rules"));
     let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state, &history)?;
     let location = Location::configured(config.store.url.as_ref(), &config.data)?;
+    let enricher = enriching::enricher(&config, disk.as_ref()).await?;
     let trust = Trust::load(&config, &disk, &clock, tasks.runtime())?;
     let listeners = Listeners::bind(&config, trust.otlp.clone(), trust.api.clone()).await?;
 
@@ -131,8 +132,14 @@ pub(super) async fn start(
     }
 
     let notes = NotesBudget::new(config.memory.notes);
-    let receiver =
-        receiver(&config, &clock, &tasks, pipeline(&config, &rulebook, &log, &gauges, &notes)?, &trust)?;
+    let pipeline = Pipeline {
+        enricher: enricher.clone(),
+        rulebook: rulebook.clone(),
+        log: log.clone(),
+        gauges: gauges.clone(),
+        notes: notes.clone(),
+    };
+    let receiver = receiver(&config, &clock, &tasks, pipeline, &trust)?;
     let (questions_max, engine_config) = questions(&config);
     let finder = Finder {
         recorder: recorder.clone(),
@@ -158,6 +165,7 @@ pub(super) async fn start(
         clock: clock.clone(),
         started,
         receive: receiver.stats(),
+        enricher,
         memory,
         log: log.clone(),
         gauges: gauges.clone(),
@@ -248,27 +256,6 @@ pub(super) async fn start(
         log_writer: Some(log_writer),
         events,
         _lock: lock,
-    })
-}
-
-fn pipeline(
-    config: &Config,
-    rulebook: &Arc<Rulebook>,
-    log: &Log,
-    gauges: &SharedGauges,
-    notes: &NotesBudget,
-) -> Result<Pipeline, StartError> {
-    let env = |name: &str| std::env::var(name).ok();
-    let (detected, problems) = detect(&config.enrich.detectors, &env);
-    for problem in problems {
-        tracing::warn!(%problem, "a detector found nothing");
-    }
-    Ok(Pipeline {
-        enricher: Enricher::new(&config.enrich, &detected),
-        rulebook: rulebook.clone(),
-        log: log.clone(),
-        gauges: gauges.clone(),
-        notes: notes.clone(),
     })
 }
 

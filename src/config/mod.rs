@@ -5,6 +5,7 @@
 
 mod address;
 mod auth;
+mod enrich;
 mod error;
 mod interpolate;
 mod limits;

@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::Spanned;
 
 use super::auth::RawAuth;
+use super::enrich::RawEnrich;
 use super::limits::{RawCors, RawKeepalive, RawLimits};
 use super::sections::{LogFormat, LogLevel};
 use super::tls::RawTls;
 use super::units::{ByteSize, Period};
-use crate::enrich::{ActionKind, DetectorKind, Scope};
 
 /// A value that may be left out, and its place.
 pub(super) type Key<T> = Option<Spanned<T>>;
@@ -97,34 +97,6 @@ pub(super) struct RawReceive {
     pub(super) keepalive: RawKeepalive,
     #[serde(deserialize_with = "section")]
     pub(super) cors: RawCors,
-}
-
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawEnrich {
-    pub(super) actions: Option<Vec<RawAction>>,
-    pub(super) detectors: Option<Vec<DetectorKind>>,
-    pub(super) r#override: Key<bool>,
-    #[serde(deserialize_with = "section")]
-    pub(super) redact: RawRedact,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawAction {
-    pub(super) action: Spanned<ActionKind>,
-    #[serde(default)]
-    pub(super) scope: Scope,
-    pub(super) key: Spanned<String>,
-    #[serde(default)]
-    pub(super) value: Key<serde_json::Value>,
-}
-
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawRedact {
-    pub(super) enabled: Key<bool>,
-    pub(super) keys: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -9,14 +9,13 @@ use super::auth::nobody_unasked;
 use super::error::{ConfigError, Origin, Place, nearest};
 use super::interpolate::{Interpolated, interpolate};
 use super::memory::{self, Shares};
-use super::raw::{Key, RawAction, RawConfig, RawEnrich, RawReceive, RawStore};
+use super::raw::{Key, RawConfig, RawReceive, RawStore};
 use super::units::{ByteSize, Period};
 use super::{
     CompactionSection, Config, ConfigFile, DecisionsSection, Env, Flags, LogSection, MemorySection,
     ObserveSection, QuerySection, ReceiveSection, RecorderSection, SampleSection, ShutdownSection,
     StoreSection,
 };
-use crate::enrich::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig};
 
 // What holds where nothing is configured; `config/tracewell.yaml` says the same.
 const REQUEST_BYTES: u64 = 64 << 20;
@@ -408,49 +407,6 @@ impl Loader<'_> {
         Ok(ShutdownSection { deadline: self.positive("shutdown.deadline", raw.deadline, default)?.0 })
     }
 
-    fn enrich(&self, raw: RawEnrich) -> Result<EnrichConfig, ConfigError> {
-        let default = EnrichConfig::default();
-        let actions = raw.actions.unwrap_or_default();
-        let mut keys = default.redact.keys;
-        if let Some(written) = raw.redact.keys {
-            if let Some(empty) = written.iter().find(|key| key.value.is_empty()) {
-                let message = "an empty key would redact everything".into();
-                return Err(invalid(self.origin(empty), "enrich.redact.keys", message));
-            }
-            keys = written.into_iter().map(|key| key.value).collect();
-        }
-        Ok(EnrichConfig {
-            actions: actions.into_iter().map(|action| self.action(action)).collect::<Result<_, _>>()?,
-            detectors: raw.detectors.unwrap_or(default.detectors),
-            override_sent: or(raw.r#override, default.override_sent),
-            redact: RedactConfig { enabled: or(raw.redact.enabled, default.redact.enabled), keys },
-        })
-    }
-
-    fn action(&self, raw: RawAction) -> Result<ActionConfig, ConfigError> {
-        let key = "enrich.actions";
-        if raw.key.value.is_empty() {
-            return Err(invalid(self.origin(&raw.key), key, "an attribute's key is not empty".into()));
-        }
-        let kind = raw.action.value;
-        let value = match (raw.value, kind.takes_value()) {
-            (Some(value), true) => {
-                let attribute = AttributeValue::from_json(&value.value);
-                Some(attribute.map_err(|message| invalid(self.origin(&value), key, message))?)
-            }
-            (Some(value), false) => {
-                let message = format!("`{}` takes no value", kind.as_str());
-                return Err(invalid(self.origin(&value), key, message));
-            }
-            (None, true) => {
-                let message = format!("`{}` needs a value", kind.as_str());
-                return Err(invalid(self.origin(&raw.action), key, message));
-            }
-            (None, false) => None,
-        };
-        Ok(ActionConfig { kind, scope: raw.scope, key: raw.key.value, value })
-    }
-
     pub(super) fn positive<T>(&self, key: &str, written: Key<T>, default: T) -> Result<T, ConfigError>
     where
         T: Default + PartialEq,
@@ -491,7 +447,7 @@ fn distinct_ports(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn or<T>(written: Key<T>, default: T) -> T {
+pub(super) fn or<T>(written: Key<T>, default: T) -> T {
     written.map_or(default, |spanned| spanned.value)
 }
 

@@ -2,34 +2,50 @@
 //! checks them, so that whatever lies behind may trust what it reads.
 //!
 //! One walk over the bytes, no structs. A request in which nothing has to change comes out as the same buffer.
-//! For one attribute, detectors act first, then actions, then redaction; a value that an action has set or hashed is
-//! the operator's choice and is not redacted.
+//! For one attribute, detectors act first, then actions, then redaction; a value that an action has set from the
+//! configuration or hashed is the operator's choice and is not redacted.
 
 mod actions;
+mod attributes;
 mod check;
+mod condition;
 mod config;
 mod detectors;
+mod facts;
 mod merge;
 mod program;
 mod redact;
+mod route;
+mod rules;
+mod script;
+mod sender;
+mod stats;
 mod walk;
 
 use bytes::Bytes;
 
 pub use actions::{ActionKind, hash_value};
-pub use config::{ActionConfig, AttributeValue, EnrichConfig, RedactConfig, Scope};
-pub use detectors::{DetectError, Detected, DetectorKind, detect};
-pub use redact::REDACTED;
+pub use condition::Condition;
+pub use config::{
+    Action, ActionConfig, AttributeValue, EnrichConfig, ExtractPattern, Put, RedactConfig, RouteConfig,
+    Scope, Source, ValueType, compile_pattern,
+};
+pub use detectors::{DetectError, Detected, DetectorKind, Machine, detect};
+pub use redact::{REDACTED, ValueKind};
+pub use sender::Sender;
+pub use stats::{EnrichStats, Place, Redacted};
 
-use crate::wire::{AnyView, WireError, put_any};
-use program::{Programs, Step};
-use redact::Matcher;
+use crate::wire::WireError;
+use redact::Replacement;
+use rules::Rules;
+use stats::Counters;
 use walk::Stop;
 
-/// The enrich stage: immutable, shared by all requests.
+/// The enrich stage: immutable but for its counters, shared by all requests.
 #[derive(Debug)]
 pub struct Enricher {
     rules: Rules,
+    counters: Counters,
 }
 
 /// A request after enrich.
@@ -43,52 +59,45 @@ pub struct Enriched {
     pub rejected: u64,
     /// Why the first of those was taken out, and which it is.
     pub reject_reason: Option<String>,
-    /// The attribute values that were redacted.
+    /// Redactions: a rule that replaced something in a value counts once for it.
     pub redacted: u64,
-}
-
-/// The configuration, compiled.
-#[derive(Debug)]
-struct Rules {
-    resource: Programs,
-    span: Programs,
-    secrets: Matcher,
 }
 
 impl Enricher {
     /// An enricher for this configuration. `detected` are the attributes that [`detect`] found, put on each resource.
     pub fn new(config: &EnrichConfig, detected: &[Detected]) -> Self {
-        let secrets = Matcher::compile(&config.redact);
-        let kind = if config.override_sent { ActionKind::Upsert } else { ActionKind::Insert };
-        let detected = detected.iter().map(|(key, value)| {
-            let value = if secrets.is_secret(key.as_bytes()) { REDACTED } else { value };
-            Step { kind, key: key.clone(), value: text_value(value) }
-        });
-        let configured = |scope| {
-            let actions = config.actions.iter().filter(move |action| action.scope == scope);
-            actions.map(|action| Step {
-                kind: action.kind,
-                key: action.key.clone(),
-                value: action.value.as_ref().map(AttributeValue::encode).unwrap_or_default(),
-            })
-        };
-        let resource: Vec<_> = detected.chain(configured(Scope::Resource)).collect();
-        let span: Vec<_> = configured(Scope::Span).collect();
-        let resource = Programs::compile(&resource, walk::RESOURCE_ATTRIBUTES);
-        let span = Programs::compile(&span, walk::SPAN_ATTRIBUTES);
-        Self { rules: Rules { resource, span, secrets } }
+        let rules = Rules::compile(config, detected);
+        let counters = Counters::new(rules.redactor.rule_names());
+        Self { rules, counters }
+    }
+
+    /// The same, replacing secrets by their HMAC under this key.
+    pub fn with_hash_key(mut self, key: &[u8]) -> Self {
+        self.rules.redactor.replacement = Replacement::keyed(key);
+        self
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> EnrichStats {
+        self.counters.stats()
+    }
+
+    /// [`Enricher::apply_from`] a sender of whom nothing is known.
+    pub fn apply(&self, body: Bytes) -> Result<Enriched, WireError> {
+        self.apply_from(Sender::default(), body)
     }
 
     /// Checks and edits a request, an uncompressed `ExportTraceServiceRequest`.
     ///
     /// An error means that the bytes are not one, or break a limit: nothing of it can be accepted.
-    pub fn apply(&self, body: Bytes) -> Result<Enriched, WireError> {
-        let (body, walked) = match walk::walk(&body, &self.rules) {
+    pub fn apply_from(&self, sender: Sender<'_>, body: Bytes) -> Result<Enriched, WireError> {
+        let sender = self.rules.senders.ask(sender);
+        let (body, walked) = match walk::walk(&body, &self.rules, &sender) {
             Ok(walked) => (body, walked),
             Err(Stop::Wire(error)) => return Err(error),
             Err(Stop::Repeated) => {
                 let merged = Bytes::from(merge::merge_repeated(&body)?);
-                let walked = walk::walk(&merged, &self.rules).map_err(|stop| match stop {
+                let walked = walk::walk(&merged, &self.rules, &sender).map_err(|stop| match stop {
                     Stop::Wire(error) => error,
                     Stop::Repeated => WireError::Mismatch("a resource or scope"),
                 })?;
@@ -96,20 +105,15 @@ impl Enricher {
             }
         };
         let walk::Walked { editor, tally } = walked;
+        self.counters.add(&tally.hits, tally.changed);
         Ok(Enriched {
             body: editor.finish(body),
             spans: tally.spans,
             rejected: tally.rejected,
             reject_reason: tally.reject_reason,
-            redacted: tally.redacted,
+            redacted: tally.hits.len() as u64,
         })
     }
-}
-
-fn text_value(text: &str) -> Vec<u8> {
-    let mut any = Vec::new();
-    put_any(&mut any, AnyView::Str(text));
-    any
 }
 
 #[cfg(test)]

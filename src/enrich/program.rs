@@ -1,8 +1,8 @@
-//! All actions on one scope, worked out key by key. Keys do not depend on each other, so each key's actions shrink to
-//! two answers: what to do where it is there, and what to add where it is not.
+//! All actions on one scope, worked out key by key, where none of them depends on anything but its own key: then each
+//! key's actions shrink to two answers: what to do where it is there, and what to add where it is not.
 
-use super::actions::{ActionKind, State};
-use crate::wire::put_bytes_field;
+use super::actions::{Op, State};
+use crate::wire::{put_attribute_raw, put_bytes_field};
 
 /// What to do with an attribute that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) enum Present {
 /// The actions on one key.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) key: String,
+    key: Vec<u8>,
     pub(super) present: Present,
     /// The whole field to append where the key is not there.
     absent: Option<Vec<u8>>,
@@ -34,14 +34,6 @@ pub(super) struct Programs {
     lengths: u64,
 }
 
-/// One action, ready to apply.
-pub(super) struct Step {
-    pub(super) kind: ActionKind,
-    pub(super) key: String,
-    /// The encoded `AnyValue`; empty for actions without a value.
-    pub(super) value: Vec<u8>,
-}
-
 /// A `KeyValue` message.
 pub(super) fn key_value(key: &str, any: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len() + any.len() + 12);
@@ -51,17 +43,19 @@ pub(super) fn key_value(key: &str, any: &[u8]) -> Vec<u8> {
 }
 
 impl Programs {
-    /// Works the steps out, in their order, for attributes that are field `number` of their message.
-    pub(super) fn compile(steps: &[Step], number: u32) -> Self {
-        let mut keys: Vec<&str> = Vec::new();
-        for step in steps {
-            if !keys.contains(&step.key.as_str()) {
-                keys.push(&step.key);
+    /// Works the actions out, in their order, for attributes that are field `number` of their message.
+    /// `None` if one of them depends on more than its key.
+    pub(super) fn compile(ops: &[&Op], number: u32) -> Option<Self> {
+        let mut keys: Vec<&[u8]> = Vec::new();
+        for op in ops {
+            let key = op.only_key()?;
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
-        let programs: Vec<_> = keys.into_iter().map(|key| Program::compile(steps, key, number)).collect();
-        let lengths = programs.iter().fold(0, |bits, program| bits | length_bit(program.key.as_bytes()));
-        Self { programs, lengths }
+        let programs: Vec<_> = keys.into_iter().map(|key| Program::compile(ops, key, number)).collect();
+        let lengths = programs.iter().fold(0, |bits, program| bits | length_bit(&program.key));
+        Some(Self { programs, lengths })
     }
 
     /// How many keys have actions.
@@ -75,7 +69,7 @@ impl Programs {
         if self.lengths & length_bit(key) == 0 {
             return None;
         }
-        self.programs.iter().enumerate().find(|(_, program)| program.key.as_bytes() == key)
+        self.programs.iter().enumerate().find(|(_, program)| program.key == key)
     }
 
     /// The fields to append, given which keys were there.
@@ -86,10 +80,10 @@ impl Programs {
 }
 
 impl Program {
-    fn compile(steps: &[Step], key: &str, number: u32) -> Self {
+    fn compile(ops: &[&Op], key: &[u8], number: u32) -> Self {
         let run = |start: State| {
-            let steps = steps.iter().filter(|step| step.key == key);
-            steps.fold(start, |state, step| step.kind.apply(state, &step.value))
+            let ops = ops.iter().filter(|op| op.only_key() == Some(key));
+            ops.fold(start, |state, op| op.apply_alone(state.clone()).unwrap_or(state))
         };
         let present = match run(State::Sent { hashes: 0 }) {
             State::Absent => Present::Remove,
@@ -100,16 +94,17 @@ impl Program {
         let absent = match run(State::Absent) {
             State::Fixed(value) => {
                 let mut field = Vec::new();
-                put_bytes_field(&mut field, number, &key_value(key, &value));
+                put_attribute_raw(&mut field, number, key, &value);
                 Some(field)
             }
             State::Absent | State::Sent { .. } => None,
         };
-        Self { key: key.into(), present, absent }
+        Self { key: key.to_vec(), present, absent }
     }
 }
 
+/// The bit that stands for the key's length.
 #[inline]
-fn length_bit(key: &[u8]) -> u64 {
+pub(super) fn length_bit(key: &[u8]) -> u64 {
     1 << key.len().min(63)
 }

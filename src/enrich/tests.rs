@@ -1,7 +1,12 @@
 //! Tests of the enrich stage.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
+mod conditions;
+mod edited;
+mod generated;
 mod properties;
+mod redaction;
 mod reference;
 
 use bytes::Bytes;
@@ -13,6 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
+use super::redact::Matcher;
 use super::*;
 use crate::wire::{put_attribute_raw, put_bytes_field};
 
@@ -55,8 +61,30 @@ fn decode(enriched: &Enriched) -> ExportTraceServiceRequest {
 }
 
 fn action(kind: ActionKind, scope: Scope, key: &str, value: Option<&str>) -> ActionConfig {
-    let value = value.map(|value| AttributeValue::Str(value.into()));
-    ActionConfig { kind, scope, key: key.into(), value }
+    let value = Source::Fixed(AttributeValue::Str(value.unwrap_or_default().into()));
+    ActionConfig { scope, when: None, action: action_of(kind, key, value) }
+}
+
+/// An action that a key and perhaps a value describe.
+fn action_of(kind: ActionKind, key: &str, value: Source) -> Action {
+    let key = key.to_owned();
+    match kind {
+        ActionKind::Insert => Action::Put { put: Put::Insert, key, value },
+        ActionKind::Update => Action::Put { put: Put::Update, key, value },
+        ActionKind::Upsert => Action::Put { put: Put::Upsert, key, value },
+        ActionKind::Delete => Action::Delete { key },
+        ActionKind::Hash => Action::Hash { key },
+        other => panic!("{other:?} needs more than a key"),
+    }
+}
+
+/// An attribute that a detector has found.
+fn found(key: &str, value: &str) -> Detected {
+    (key.into(), AttributeValue::Str(value.into()))
+}
+
+fn text_value(text: &str) -> Vec<u8> {
+    AttributeValue::Str(text.into()).encode()
 }
 
 fn with_actions(actions: Vec<ActionConfig>) -> Enricher {
@@ -155,7 +183,7 @@ fn every_type_of_value_is_hashed_by_its_readable_form() {
 
 #[test]
 fn detected_attributes_fill_in_what_is_missing() {
-    let detected = [("host.name".to_owned(), "h".to_owned()), ("api.token".to_owned(), "t".to_owned())];
+    let detected = [found("host.name", "h"), found("api.token", "t")];
     let keep = Enricher::new(&EnrichConfig::default(), &detected);
     let body = body_of(&request(vec![text("host.name", "sent")], vec![span("s", vec![])]));
     let filled = keep.apply(body.clone()).unwrap();
@@ -168,29 +196,6 @@ fn detected_attributes_fill_in_what_is_missing() {
     without.resource_spans[0].resource = None;
     let added = keep.apply(body_of(&without)).unwrap();
     assert_eq!(resource_attributes(&added), ["host.name=h", "api.token=[redacted]"]);
-}
-
-#[test]
-fn detectors_read_the_environment_as_the_specification_says() {
-    let detected = |attributes: &str, service: &str| {
-        let env = |name: &str| match name {
-            "OTEL_RESOURCE_ATTRIBUTES" => Some(attributes.to_owned()),
-            "OTEL_SERVICE_NAME" => Some(service.to_owned()),
-            _ => None,
-        };
-        let (found, errors) = detect(&[DetectorKind::Env], &env);
-        let found: Vec<_> = found.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        (found.join(" "), errors.len())
-    };
-    assert_eq!(detected("", ""), (String::new(), 0));
-    assert_eq!(detected("a=1, b = x%2Cy%3D%C3%A9 ,", ""), ("a=1 b=x,y=é".into(), 0));
-    assert_eq!(detected("service.name=a,c=d", "b"), ("service.name=b c=d".into(), 0));
-    for wrong in ["a", "a=1,b", "=1", "a=%", "a=%zz", "a=%ff"] {
-        assert_eq!(detected(wrong, "s"), ("service.name=s".into(), 1), "{wrong}");
-    }
-    let (machine, errors) = detect(&[DetectorKind::Host, DetectorKind::Os], &|_| None);
-    assert_eq!(errors, []);
-    assert_eq!(machine.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["host.name", "os.type"]);
 }
 
 #[test]
@@ -216,7 +221,7 @@ fn secrets_are_known_by_their_last_words() {
         "client/secret",
         "aws.secret_access_key",
     ] {
-        assert!(matcher.is_secret(key.as_bytes()), "{key}");
+        assert!(matcher.find(key.as_bytes()).is_some(), "{key}");
     }
     for key in [
         "",
@@ -233,13 +238,16 @@ fn secrets_are_known_by_their_last_words() {
         "étoken",
         "gen_ai.usage.input_tokens",
     ] {
-        assert!(!matcher.is_secret(key.as_bytes()), "{key}");
+        assert!(!matcher.find(key.as_bytes()).is_some(), "{key}");
     }
-    let one = Matcher::compile(&RedactConfig { enabled: true, keys: vec!["k".into(), "db.user".into()] });
-    let answers = ["k", "a.K", "ok", "my.db.user", "user"].map(|key| one.is_secret(key.as_bytes()));
+    let one = Matcher::compile(&RedactConfig {
+        keys: vec!["k".into(), "db.user".into()],
+        ..RedactConfig::default()
+    });
+    let answers = ["k", "a.K", "ok", "my.db.user", "user"].map(|key| one.find(key.as_bytes()).is_some());
     assert_eq!(answers, [true, true, false, true, false]);
     let off = Matcher::compile(&RedactConfig { enabled: false, ..RedactConfig::default() });
-    assert!(!off.is_secret(b"password"));
+    assert!(!off.find(b"password").is_some());
 }
 
 #[test]
@@ -358,7 +366,7 @@ fn a_resource_in_parts_is_merged() {
     put_bytes_field(&mut resource_spans, 1, &part("host.name"));
     let mut body = Vec::new();
     put_bytes_field(&mut body, 1, &resource_spans);
-    let detected = [("host.name".to_owned(), "h".to_owned()), ("b".to_owned(), "w".to_owned())];
+    let detected = [found("host.name", "h"), found("b", "w")];
     let enriched = Enricher::new(&EnrichConfig::default(), &detected).apply(body.into()).unwrap();
     assert_eq!(resource_attributes(&enriched), ["a=v", "host.name=v", "b=w"]);
     assert_eq!(enriched.spans, 1);

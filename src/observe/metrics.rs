@@ -24,6 +24,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.daemon(snapshot);
     families.receive(snapshot);
     families.trust(snapshot);
+    super::enrich::register(&mut families.0, snapshot.enrich);
     families.log(snapshot);
     families.sample(snapshot);
     families.decisions(snapshot);

@@ -1,5 +1,6 @@
 //! The daemon about itself: its logs, its metrics and its status.
 
+mod enrich;
 pub mod logs;
 mod losses;
 pub mod metrics;

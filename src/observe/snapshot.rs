@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::losses::LossLedger;
 use super::trust::TrustNow;
+use crate::enrich::EnrichStats;
 use crate::ledger::LedgerStats;
 use crate::log::LogStats;
 use crate::receive::ReceiveStats;
@@ -32,6 +33,8 @@ pub struct Snapshot<'a> {
     pub ready: Result<(), String>,
     /// What the receivers counted.
     pub receive: &'a ReceiveStats,
+    /// What enrich did.
+    pub enrich: &'a EnrichStats,
     /// Who takes how much memory.
     pub memory: &'a MemoryUse,
     /// The log in numbers.

@@ -8,7 +8,7 @@ use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
-/// `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
+/// `enrich`, `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
 pub fn status(snapshot: &Snapshot<'_>) -> Value {
     json!({
         "version": VERSION,
@@ -18,6 +18,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "rules": snapshot.rules,
         "receive": receive(snapshot),
         "trust": super::trust::status(snapshot.trust),
+        "enrich": super::enrich::status(snapshot.enrich),
         "log": log(snapshot),
         "sample": sample(snapshot),
         "losses": super::losses::status(snapshot.losses),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::enrich::{EnrichStats, Place, Redacted};
 use crate::ledger::LedgerStats;
 use crate::log::{AppendError, LogStats, Position, RecorderStats};
 use crate::receive::ReceiveStats;
@@ -18,6 +19,7 @@ use crate::sample::{Account, AccountOf, SamplerStats, Tally};
 /// What a snapshot borrows.
 struct Daemon {
     receive: ReceiveStats,
+    enrich: EnrichStats,
     memory: MemoryUse,
     log: LogStats,
     sampler: SamplerStats,
@@ -33,6 +35,10 @@ impl Daemon {
         let admission = MemoryPart { name: "admission", used: 600, bound: 1000 };
         Self {
             receive: ReceiveStats::default(),
+            enrich: EnrichStats {
+                redacted: vec![Redacted { rule: "key:token".into(), place: Place::Span, count: 3 }],
+                changed: [5, 1, 0, 0],
+            },
             memory: MemoryUse { limit: 5000, parts: vec![admission] },
             log: LogStats {
                 bytes: 4096,
@@ -88,6 +94,7 @@ impl Daemon {
             uptime: Duration::from_millis(2500),
             ready: Ok(()),
             receive: &self.receive,
+            enrich: &self.enrich,
             memory: &self.memory,
             log: &self.log,
             sampler: &self.sampler,
@@ -160,6 +167,8 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_receive_budget_used_bytes", 600.0),
         ("tracewell_auth_denied_total{reason=\"missing\"}", 3.0),
         ("tracewell_tls_certificate_expiry_timestamp_seconds", 0.0),
+        ("tracewell_enrich_redactions_total{rule=\"key:token\",place=\"span\"}", 3.0),
+        ("tracewell_enrich_changed_attributes_total{scope=\"resource\"}", 1.0),
         ("tracewell_memory_bytes{part=\"admission\"}", 600.0),
         ("tracewell_memory_bound_bytes{part=\"admission\"}", 1000.0),
         ("tracewell_memory_limit_bytes", 5000.0),
@@ -286,6 +295,9 @@ fn the_status_document_has_its_fixed_names() {
             "damaged": 0, "lost": 1, "failed_writes": 0,
         })
     );
+    let redacted = json!([{ "rule": "key:token", "place": "span", "count": 3 }]);
+    assert_eq!(document["enrich"]["redacted"], redacted);
+    assert_eq!(document["enrich"]["changed_attributes"]["span"], json!(5));
     assert_eq!(document["receive"]["requests"], json!({"grpc": 0, "http/protobuf": 0, "http/json": 0}));
     assert_eq!(document["receive"]["refused"]["malformed"], 0);
     assert_eq!(document["receive"]["budget_used_bytes"], 600);

@@ -172,7 +172,7 @@ impl Process {
             to_store.send(batch).unwrap();
         }
         let pipeline = Arc::new(Pipeline {
-            enricher: Enricher::new(&EnrichConfig::default(), &[]),
+            enricher: Arc::new(Enricher::new(&EnrichConfig::default(), &[])),
             rulebook: rulebook.clone(),
             log: log.clone(),
             gauges: gauges.clone(),

@@ -1,15 +1,26 @@
-//! Attribute actions, one file each. An action says what becomes of one key's [`State`]; what that means for bytes is
-//! worked out once, when the configuration is loaded.
+//! Attribute actions, one file each.
+//!
+//! Those that neither depend on the span nor on another attribute say what becomes of one key's [`State`]: what that
+//! means for bytes is worked out once, when the configuration is loaded. In a scope that has others too, all are
+//! applied to the list of its attributes, one after the other: an [`Op`] each.
 
+mod convert;
 mod delete;
+mod extract;
 mod hash;
 mod insert;
+mod op;
+mod rename;
+mod route;
+mod truncate;
 mod update;
 mod upsert;
 
 use serde::{Deserialize, Serialize};
 
 pub use hash::hash_value;
+pub(super) use hash::readable;
+pub(super) use op::Op;
 
 /// The actions that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +36,14 @@ pub enum ActionKind {
     Delete,
     /// Replaces the value by its SHA-256.
     Hash,
+    /// Makes attributes of what a regular expression's named groups catch.
+    Extract,
+    /// Gives the value another type.
+    Convert,
+    /// Gives attributes other keys.
+    Rename,
+    /// Cuts a string value off.
+    Truncate,
 }
 
 impl ActionKind {
@@ -36,25 +55,10 @@ impl ActionKind {
             Self::Upsert => "upsert",
             Self::Delete => "delete",
             Self::Hash => "hash",
-        }
-    }
-
-    /// Whether it needs a value.
-    pub fn takes_value(self) -> bool {
-        match self {
-            Self::Insert | Self::Update | Self::Upsert => true,
-            Self::Delete | Self::Hash => false,
-        }
-    }
-
-    /// What becomes of an attribute. `value` is the encoded `AnyValue` of an action that takes one.
-    pub(super) fn apply(self, before: State, value: &[u8]) -> State {
-        match self {
-            Self::Insert => insert::apply(before, value),
-            Self::Update => update::apply(before, value),
-            Self::Upsert => upsert::apply(value),
-            Self::Delete => delete::apply(),
-            Self::Hash => hash::apply(before),
+            Self::Extract => "extract",
+            Self::Convert => "convert",
+            Self::Rename => "rename",
+            Self::Truncate => "truncate",
         }
     }
 }

@@ -4,19 +4,16 @@
 //! <https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable>:
 //! `,`, `=` and all but baggage octets are percent-encoded in values; on any error the whole variable is discarded.
 
-use super::{DetectError, Detected};
+use super::{DetectError, Detected, Machine, text};
 
-pub(super) fn detect(env: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<DetectError>) -> Vec<Detected> {
+pub(super) fn detect(machine: &Machine<'_>) -> (Vec<Detected>, Vec<DetectError>) {
     let mut found = Vec::new();
-    if let Some(name) = env("OTEL_SERVICE_NAME").filter(|name| !name.is_empty()) {
-        found.push(("service.name".to_owned(), name));
-    }
-    let listed = env("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    match parse(&listed) {
+    found.extend(machine.variable("OTEL_SERVICE_NAME").map(|name| text("service.name", name)));
+    match parse(&machine.variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default()) {
         Ok(attributes) => found.extend(attributes),
-        Err(message) => errors.push(DetectError::ResourceAttributes(message)),
+        Err(message) => return (found, vec![DetectError::ResourceAttributes(message)]),
     }
-    found
+    (found, Vec::new())
 }
 
 /// The pairs of a list. The error does not repeat values: they may be secret.
@@ -32,7 +29,7 @@ fn parse_pair(number: usize, pair: &str) -> Result<Detected, String> {
     };
     match decode(key)? {
         key if key.is_empty() => Err(format!("entry {number} has no key")),
-        key => Ok((key, decode(value)?)),
+        key => Ok(text(&key, decode(value)?)),
     }
 }
 

@@ -1,13 +1,10 @@
 //! `host.name`, as `uname` gives it.
 
-use super::{DetectError, Detected};
+use super::{DetectError, Outcome, text};
 
-pub(super) fn detect(errors: &mut Vec<DetectError>) -> Vec<Detected> {
+pub(super) fn detect() -> Outcome {
     match rustix::system::uname().nodename().to_str() {
-        Ok(name) if !name.is_empty() => vec![("host.name".to_owned(), name.to_owned())],
-        _ => {
-            errors.push(DetectError::HostName);
-            Vec::new()
-        }
+        Ok(name) if !name.is_empty() => Ok(vec![text("host.name", name)]),
+        _ => Err(DetectError::HostName),
     }
 }

@@ -1,6 +1,6 @@
 //! `os.type`, by the names of OpenTelemetry's semantic conventions.
 
-use super::Detected;
+use super::{Detected, text};
 
 pub(super) fn detect() -> Vec<Detected> {
     let name = match std::env::consts::OS {
@@ -8,5 +8,5 @@ pub(super) fn detect() -> Vec<Detected> {
         "dragonfly" => "dragonflybsd",
         other => other,
     };
-    vec![("os.type".to_owned(), name.to_owned())]
+    vec![text("os.type", name)]
 }

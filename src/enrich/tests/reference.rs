@@ -2,72 +2,127 @@
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
+use super::conditions::Decoded;
+use super::edited::Edited;
 use super::*;
+use crate::enrich::redact::Redactor;
+use crate::enrich::route::{name_of, route_of};
 
 /// A configuration, and the keys that are secret in it.
 pub(super) struct Reference<'a> {
     pub(super) config: &'a EnrichConfig,
     pub(super) detected: &'a [Detected],
     pub(super) secret: &'a dyn Fn(&str) -> bool,
+    pub(super) redactor: &'a Redactor,
+    pub(super) sender: Sender<'a>,
 }
 
 impl Reference<'_> {
     pub(super) fn apply(&self, request: &mut ExportTraceServiceRequest) {
         for resource_spans in &mut request.resource_spans {
-            let mut attributes =
-                resource_spans.resource.take().map(|resource| (resource.attributes.clone(), resource));
-            let sent = attributes.as_mut().map(|(sent, _)| std::mem::take(sent));
-            let edited = self.resource(sent.unwrap_or_default());
-            resource_spans.resource = match attributes {
-                Some((_, resource)) => Some(Resource { attributes: edited, ..resource }),
-                None if edited.is_empty() => None,
-                None => Some(Resource { attributes: edited, ..Resource::default() }),
+            let sent = resource_spans.resource.clone();
+            let edited = self.resource(sent.clone().unwrap_or_default().attributes);
+            let attributes = self.finished(edited.clone());
+            resource_spans.resource = match sent {
+                Some(resource) => Some(Resource { attributes, ..resource }),
+                None if attributes.is_empty() => None,
+                None => Some(Resource { attributes, ..Resource::default() }),
             };
             for scope_spans in &mut resource_spans.scope_spans {
-                scope_spans.scope.iter_mut().for_each(|scope| self.redact(&mut scope.attributes));
+                let mut known = Decoded { resource: edited.plain(), ..Decoded::default() };
+                scope_spans.scope = self.scope(scope_spans.scope.take(), &mut known);
                 scope_spans.spans.retain(is_valid);
-                scope_spans.spans.iter_mut().for_each(|span| self.span(span));
+                scope_spans.spans.iter_mut().for_each(|span| self.span(span, &mut known));
             }
         }
     }
 
-    fn resource(&self, sent: Vec<KeyValue>) -> Vec<KeyValue> {
-        let mut edited = Edited(sent.into_iter().map(|attribute| (attribute, false)).collect());
+    fn resource(&self, sent: Vec<KeyValue>) -> Edited {
+        let mut edited = Edited::new(sent);
         for (key, value) in self.detected {
-            let is_there = edited.0.iter().any(|(attribute, _)| attribute.key == *key);
-            if self.config.override_sent || !is_there {
-                edited.put(&text(key, value));
+            if self.config.override_sent || !edited.has(key) {
+                edited.put(key, AnyValue::decode(&value.encode()[..]).ok(), true);
             }
         }
-        self.actions(Scope::Resource, edited)
+        let mut known = Decoded { resource: edited.plain(), ..Decoded::default() };
+        for action in self.actions(Scope::Resource) {
+            self.act(action, &mut edited, &known);
+            known.resource = edited.plain();
+        }
+        edited
     }
 
-    fn span(&self, span: &mut Span) {
-        let sent = std::mem::take(&mut span.attributes).into_iter();
-        span.attributes =
-            self.actions(Scope::Span, Edited(sent.map(|attribute| (attribute, false)).collect()));
-        span.events.iter_mut().for_each(|event| self.redact(&mut event.attributes));
+    fn scope(&self, sent: Option<InstrumentationScope>, known: &mut Decoded) -> Option<InstrumentationScope> {
+        known.scope = sent.clone().unwrap_or_default();
+        let mut edited = Edited::new(known.scope.attributes.clone());
+        for action in self.actions(Scope::Scope) {
+            self.act(action, &mut edited, known);
+            known.scope.attributes = edited.plain();
+        }
+        let attributes = self.finished(edited);
+        match sent {
+            Some(scope) => Some(InstrumentationScope { attributes, ..scope }),
+            None if attributes.is_empty() => None,
+            None => Some(InstrumentationScope { attributes, ..InstrumentationScope::default() }),
+        }
+    }
+
+    fn span(&self, span: &mut Span, known: &mut Decoded) {
+        known.span = span.clone();
+        let mut edited = Edited::new(span.attributes.clone());
+        for action in self.actions(Scope::Span) {
+            self.act(action, &mut edited, known);
+            known.span.attributes = edited.plain();
+        }
+        if self.config.http_route.enabled && span.kind == 2 && !edited.has("http.route") {
+            self.route(span, &mut edited);
+        }
+        for event in &mut span.events {
+            let mut edited = Edited::new(std::mem::take(&mut event.attributes));
+            self.actions(Scope::Event).for_each(|action| self.act(action, &mut edited, known));
+            event.attributes = self.finished(edited);
+            self.clean_name(&mut event.name);
+        }
+        span.attributes = self.finished(edited);
         span.links.iter_mut().for_each(|link| self.redact(&mut link.attributes));
+        self.clean_name(&mut span.name);
+        if self.redactor.reads_messages {
+            span.status.iter_mut().for_each(|status| self.clean(&mut status.message));
+        }
     }
 
-    fn actions(&self, scope: Scope, mut edited: Edited) -> Vec<KeyValue> {
-        for action in self.config.actions.iter().filter(|action| action.scope == scope) {
-            let is_there = edited.0.iter().any(|(attribute, _)| attribute.key == action.key);
-            let value = action.value.as_ref().map(|value| AnyValue::decode(&value.encode()[..]).unwrap());
-            let wanted = KeyValue { key: action.key.clone(), value, ..KeyValue::default() };
-            match action.kind {
-                ActionKind::Insert if !is_there => edited.put(&wanted),
-                ActionKind::Update if is_there => edited.put(&wanted),
-                ActionKind::Insert | ActionKind::Update => {}
-                ActionKind::Upsert => edited.put(&wanted),
-                ActionKind::Delete => edited.0.retain(|(attribute, _)| attribute.key != action.key),
-                ActionKind::Hash => edited.hash(&action.key),
-            }
+    fn route(&self, span: &mut Span, edited: &mut Edited) {
+        let text_of = |key: &str| {
+            let value = edited.plain().into_iter().find(|attribute| attribute.key == key)?.value?.value?;
+            if let Value::StringValue(text) = value { Some(text) } else { None }
+        };
+        let Some(target) = text_of("url.path").or_else(|| text_of("http.target")) else { return };
+        let Some(route) = route_of(&target) else { return };
+        let method = text_of("http.request.method").or_else(|| text_of("http.method")).unwrap_or_default();
+        if self.config.http_route.name
+            && let Some(name) = name_of(&span.name, &method, &target, &route)
+        {
+            span.name = name;
         }
+        edited.put("http.route", text("", &route).value, false);
+    }
+
+    fn actions(&self, scope: Scope) -> impl Iterator<Item = &ActionConfig> {
+        self.config.actions.iter().filter(move |action| action.scope == scope)
+    }
+
+    fn act(&self, action: &ActionConfig, edited: &mut Edited, known: &Decoded) {
+        if action.when.as_ref().is_none_or(|when| known.fulfils(when)) {
+            edited.act(&action.action, self.sender);
+        }
+    }
+
+    /// The attributes without secrets, but for those that an action has chosen.
+    fn finished(&self, edited: Edited) -> Vec<KeyValue> {
         let redacted = edited.0.into_iter().map(|(mut attribute, is_chosen)| {
             if !is_chosen {
                 self.redact(std::slice::from_mut(&mut attribute));
@@ -80,9 +135,25 @@ impl Reference<'_> {
     fn redact(&self, attributes: &mut [KeyValue]) {
         for attribute in attributes {
             if (self.secret)(&attribute.key) {
-                *attribute = text(&attribute.key, REDACTED);
-            } else if let Some(value) = attribute.value.as_mut().and_then(|any| any.value.as_mut()) {
-                self.redact_in(value);
+                let any = attribute.value.take().unwrap_or_default().encode_to_vec();
+                let replaced = self.redactor.replacement.of_value(&any);
+                let any = replaced.map_or(any, |value| value.into_owned());
+                *attribute = KeyValue {
+                    key: attribute.key.clone(),
+                    value: Some(AnyValue::decode(&any[..]).unwrap()),
+                    ..KeyValue::default()
+                };
+                continue;
+            }
+            match attribute.value.as_mut().and_then(|any| any.value.as_mut()) {
+                Some(Value::StringValue(value)) => {
+                    if let Some(cleaned) = self.redactor.clean_value(attribute.key.as_bytes(), value, |_| {})
+                    {
+                        *attribute = text(&attribute.key, &cleaned);
+                    }
+                }
+                Some(value) => self.redact_in(value),
+                None => {}
             }
         }
     }
@@ -93,25 +164,20 @@ impl Reference<'_> {
             Value::ArrayValue(list) => {
                 list.values.iter_mut().filter_map(|any| any.value.as_mut()).for_each(|v| self.redact_in(v));
             }
+            Value::StringValue(text) => self.clean(text),
             _ => {}
         }
     }
-}
 
-/// Attributes, each with whether an action has chosen its value.
-struct Edited(Vec<(KeyValue, bool)>);
-
-impl Edited {
-    fn put(&mut self, wanted: &KeyValue) {
-        self.0.retain(|(attribute, _)| attribute.key != wanted.key);
-        self.0.push((wanted.clone(), true));
+    fn clean(&self, text: &mut String) {
+        if let Some(cleaned) = self.redactor.clean_text(text, |_| {}) {
+            *text = cleaned;
+        }
     }
 
-    fn hash(&mut self, key: &str) {
-        for (attribute, is_chosen) in self.0.iter_mut().filter(|(attribute, _)| attribute.key == key) {
-            let any = attribute.value.take().unwrap_or_default().encode_to_vec();
-            attribute.value = Some(AnyValue::decode(&hash_value(&any).unwrap()[..]).unwrap());
-            *is_chosen = true;
+    fn clean_name(&self, name: &mut String) {
+        if self.redactor.reads_names {
+            self.clean(name);
         }
     }
 }
@@ -125,8 +191,12 @@ fn is_valid(span: &Span) -> bool {
 pub(super) fn normalize(request: &mut ExportTraceServiceRequest) {
     for resource_spans in &mut request.resource_spans {
         resource_spans.resource.iter_mut().for_each(|resource| sort(&mut resource.attributes));
-        for span in resource_spans.scope_spans.iter_mut().flat_map(|scope_spans| &mut scope_spans.spans) {
-            sort(&mut span.attributes);
+        for scope_spans in &mut resource_spans.scope_spans {
+            scope_spans.scope.iter_mut().for_each(|scope| sort(&mut scope.attributes));
+            for span in &mut scope_spans.spans {
+                sort(&mut span.attributes);
+                span.events.iter_mut().for_each(|event| sort(&mut event.attributes));
+            }
         }
     }
 }

@@ -4,15 +4,12 @@
 //! or where `camelCase` begins a word. Case does not matter, `-` and `_` are the same. So `token` covers `user.token`,
 //! `x-token` and `accessToken`, but neither `tokens` nor `betoken`.
 
-use super::config::RedactConfig;
-
-/// What stands where a secret was.
-pub const REDACTED: &str = "[redacted]";
+use crate::enrich::config::RedactConfig;
 
 /// A compiled list of secret keys. Each attribute of each span is asked about: two table look-ups answer for nearly
 /// all of them.
 #[derive(Debug)]
-pub(super) struct Matcher {
+pub(in crate::enrich) struct Matcher {
     listed: Vec<Listed>,
     /// For each last byte (as sent), the second to last bytes that some listed key has, as bits by their low five bits.
     /// All bits where a listed key has one byte only.
@@ -51,7 +48,7 @@ fn tail(key: &[u8]) -> u32 {
 }
 
 impl Matcher {
-    pub(super) fn compile(config: &RedactConfig) -> Self {
+    pub(in crate::enrich) fn compile(config: &RedactConfig) -> Self {
         let keys: &[String] = if config.enabled { &config.keys } else { &[] };
         let listed: Vec<_> = keys.iter().filter(|key| !key.is_empty()).map(|key| Listed::new(key)).collect();
         let mut ends = [0; 256];
@@ -67,21 +64,29 @@ impl Matcher {
         Self { listed, ends }
     }
 
-    /// Whether the attribute with this key holds a secret.
+    /// The listed key, by its index, because of which the attribute with this key holds a secret.
     #[inline]
-    pub(super) fn is_secret(&self, key: &[u8]) -> bool {
+    pub(in crate::enrich) fn find(&self, key: &[u8]) -> Option<usize> {
         let (before, last) = match key {
             [.., before, last] => (*before, *last),
             [last] => (0, *last),
-            [] => return false,
+            [] => return None,
         };
         let bits = self.ends[usize::from(last)];
-        bits != 0 && bits >> (fold(before) & 31) & 1 == 1 && self.ends_with_listed(key)
+        if bits == 0 || bits >> (fold(before) & 31) & 1 == 0 {
+            return None;
+        }
+        self.find_listed(key)
     }
 
-    fn ends_with_listed(&self, key: &[u8]) -> bool {
+    fn find_listed(&self, key: &[u8]) -> Option<usize> {
         let tail = tail(key);
-        self.listed.iter().any(|listed| tail & listed.mask == listed.tail && listed.ends(key))
+        self.listed.iter().position(|listed| tail & listed.mask == listed.tail && listed.ends(key))
+    }
+
+    /// The listed keys as they are compared: lower case, `_` for `-`.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.listed.iter().map(|listed| String::from_utf8_lossy(&listed.key).into_owned())
     }
 }
 
