@@ -1,30 +1,59 @@
-//! What enrich needs of the machine at start: what detectors find, and the key of keyed hashes.
+//! What enrich needs of the machine at start: what detectors find, the key of keyed hashes, the watch of pods.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::StartError;
 use crate::config::Config;
-use crate::enrich::{Enricher, Machine, detect};
-use crate::runtime::{Disk, disk::read_bounded};
+use crate::enrich::{Enricher, Machine, PodApi, PodWatch, Pods, detect};
+use crate::runtime::{Disk, Shutdown, SystemRandom, TaskHandle, Tasks, disk::read_bounded};
 
 /// A shorter key could be found by trying all.
 const HASH_KEY_BYTES_MIN: usize = 16;
 const HASH_KEY_BYTES_MAX: u64 = 4096;
 
-/// The stage, ready for requests.
-pub(super) async fn enricher(config: &Config, disk: &dyn Disk) -> Result<Arc<Enricher>, StartError> {
-    let section = &config.enrich;
-    let machine = Machine { env: &|name| std::env::var(name).ok(), disk, root: Path::new("/") };
-    let (detected, problems) = detect(&section.detectors, machine).await;
-    for problem in problems {
-        tracing::warn!(%problem, "a detector found nothing");
+/// The stage, ready for requests, and what has to run beside it.
+pub(super) struct Enriching {
+    pub(super) enricher: Arc<Enricher>,
+    watch: Option<PodWatch>,
+}
+
+impl Enriching {
+    pub(super) async fn new(config: &Config, disk: &Arc<dyn Disk>) -> Result<Self, StartError> {
+        let section = &config.enrich;
+        let env = |name: &str| std::env::var(name).ok();
+        let machine = Machine { env: &env, disk: disk.as_ref(), root: Path::new("/") };
+        let (detected, problems) = detect(&section.detectors, machine).await;
+        for problem in problems {
+            tracing::warn!(%problem, "a detector found nothing");
+        }
+        let watch = pod_watch(config, disk)?;
+        let pods = watch.as_ref().map(|watch| watch.pods.clone());
+        let mut enricher = Enricher::with_pods(section, &detected, pods);
+        if let Some(path) = &section.redact.hash_key {
+            enricher = enricher.with_hash_key(&hash_key(disk.as_ref(), path)?);
+        }
+        Ok(Self { enricher: Arc::new(enricher), watch })
     }
-    let mut enricher = Enricher::new(section, &detected);
-    if let Some(path) = &section.redact.hash_key {
-        enricher = enricher.with_hash_key(&hash_key(disk, path)?);
+
+    /// Begins to watch pods, if they are asked for.
+    pub(super) fn spawn(self, tasks: &Tasks, stop: &Shutdown) -> Option<TaskHandle<()>> {
+        let token = stop.token();
+        let run = |watch: PodWatch| tasks.spawn("pods", watch.run(async move { token.cancelled().await }));
+        self.watch.map(run)
     }
-    Ok(Arc::new(enricher))
+}
+
+fn pod_watch(config: &Config, disk: &Arc<dyn Disk>) -> Result<Option<PodWatch>, StartError> {
+    let section = &config.enrich.kubernetes;
+    if !section.enabled {
+        return Ok(None);
+    }
+    let env = |name: &str| std::env::var(name).ok();
+    let wrong = |why| StartError::Setting(format!("`enrich.kubernetes`: {why}"));
+    let api = PodApi::new(section, &env, disk.clone()).map_err(wrong)?;
+    let pods = Pods::new(section);
+    Ok(Some(PodWatch { pods, api, config: section.clone(), random: Arc::new(SystemRandom) }))
 }
 
 fn hash_key(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, StartError> {

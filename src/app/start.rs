@@ -11,7 +11,7 @@ use super::admin::{NotStored, Operators, Remembered};
 use super::checkpoint::{Covered, Keeping};
 use super::compacting::Compacting;
 use super::decider::Decider;
-use super::enriching;
+use super::enriching::Enriching;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::explaining::{Explaining, RulesOfAllTime};
 use super::finder::Finder;
@@ -79,7 +79,7 @@ pub(super) async fn start(
     let history = RulesHistory::new(disk.clone(), config.data.join("rules"));
     let (rulebook, source) = load_rules(&config, &disk, &clock, &rules_state, &history)?;
     let location = Location::configured(config.store.url.as_ref(), &config.data)?;
-    let enricher = enriching::enricher(&config, disk.as_ref()).await?;
+    let enriching = Enriching::new(&config, &disk).await?;
     let trust = Trust::load(&config, &disk, &clock, tasks.runtime())?;
     let listeners = Listeners::bind(&config, trust.otlp.clone(), trust.api.clone()).await?;
 
@@ -133,7 +133,7 @@ pub(super) async fn start(
 
     let notes = NotesBudget::new(config.memory.notes);
     let pipeline = Pipeline {
-        enricher: enricher.clone(),
+        enricher: enriching.enricher.clone(),
         rulebook: rulebook.clone(),
         log: log.clone(),
         gauges: gauges.clone(),
@@ -165,7 +165,7 @@ pub(super) async fn start(
         clock: clock.clone(),
         started,
         receive: receiver.stats(),
-        enricher,
+        enricher: enriching.enricher.clone(),
         memory,
         log: log.clone(),
         gauges: gauges.clone(),
@@ -232,6 +232,7 @@ pub(super) async fn start(
         tasks.spawn("ledger", noting::keep_flushing(ledger, tasks.clone(), everything.clone())),
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
+    others.extend(enriching.spawn(&tasks, &everything));
     if config.compaction.enabled {
         others.push(tasks.spawn("compaction", compacting.run(everything.clone())));
     }

@@ -7,10 +7,11 @@ use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
 use super::raw::{Key, section};
+use super::units::ByteSize;
 use super::validate::{Loader, invalid, or};
 use crate::enrich::{
     Action, ActionConfig, ActionKind, AttributeValue, Condition, DetectorKind, EnrichConfig, ExtractPattern,
-    Put, RedactConfig, RouteConfig, Scope, Source, ValueKind, ValueType, compile_pattern,
+    PodsConfig, Put, RedactConfig, RouteConfig, Scope, Source, ValueKind, ValueType, compile_pattern,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -23,6 +24,21 @@ pub(super) struct RawEnrich {
     redact: RawRedact,
     #[serde(deserialize_with = "section")]
     http_route: RawRoute,
+    #[serde(deserialize_with = "section")]
+    kubernetes: RawPods,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPods {
+    enabled: Key<bool>,
+    api: Key<String>,
+    node: Key<String>,
+    labels: Option<Vec<String>>,
+    annotations: Option<Vec<String>>,
+    cache: Key<ByteSize>,
+    token_file: Key<String>,
+    ca_file: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -93,6 +109,7 @@ impl Loader<'_> {
             detectors: raw.detectors.unwrap_or(default.detectors),
             override_sent: or(raw.r#override, default.override_sent),
             redact: self.redact(raw.redact)?,
+            kubernetes: self.pods(raw.kubernetes)?,
             http_route: RouteConfig {
                 enabled: or(raw.http_route.enabled, false),
                 name: or(raw.http_route.name, false),
@@ -248,6 +265,28 @@ impl Loader<'_> {
             names: or(raw.names, default.names),
             messages: or(raw.messages, default.messages),
             hash_key: hash_key.map(Into::into),
+        })
+    }
+
+    fn pods(&self, raw: RawPods) -> Result<PodsConfig, ConfigError> {
+        let default = PodsConfig::default();
+        let named = |key: Key<String>| key.map(|spanned| spanned.value).filter(|value| !value.is_empty());
+        if let Some(api) = &raw.api {
+            let is_url = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+            if !api.value.is_empty() && !is_url(&api.value) {
+                let message = format!("`{}` is not a URL; write https://HOST:PORT", api.value);
+                return Err(invalid(self.origin(api), "enrich.kubernetes.api", message));
+            }
+        }
+        Ok(PodsConfig {
+            enabled: or(raw.enabled, default.enabled),
+            api: named(raw.api),
+            node: named(raw.node),
+            labels: raw.labels.unwrap_or_default(),
+            annotations: raw.annotations.unwrap_or_default(),
+            cache: self.positive_bytes("enrich.kubernetes.cache", raw.cache, default.cache)?,
+            token_file: named(raw.token_file).map_or(default.token_file, Into::into),
+            ca_file: named(raw.ca_file).map_or(default.ca_file, Into::into),
         })
     }
 

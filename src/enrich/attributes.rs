@@ -102,16 +102,16 @@ impl<'w> Attributes<'w> {
     }
 
     /// Gives the key this value; of a repeated key one remains. `chosen`: an action made it up.
-    pub(super) fn put(&mut self, key: &Cow<'w, [u8]>, any: Cow<'w, [u8]>, chosen: bool) {
+    pub(super) fn put(&mut self, key: Cow<'w, [u8]>, any: Cow<'w, [u8]>, chosen: bool) {
         let mut any = Some(any);
-        for entry in self.each(key) {
+        for entry in self.each(&key) {
             match any.take() {
                 Some(any) => entry.set(any, chosen),
                 None => entry.state = EntryState::Removed,
             }
         }
         if let Some(any) = any {
-            self.entries.push(Entry { key: key.clone(), any, state: EntryState::Edited, chosen });
+            self.entries.push(Entry { key, any, state: EntryState::Edited, chosen });
         }
     }
 

@@ -80,7 +80,7 @@ fn check_fields(expr: &FieldExpr, scope: Scope) -> Result<(), String> {
             _ => true,
         };
         if !is_known {
-            problem.get_or_insert_with(|| match scope {
+            problem.get_or_insert(match scope {
                 Scope::Resource => "an action on the resource can only ask for `resource.…`",
                 _ => "an action on the scope can only ask for `resource.…` and `instrumentation.…`",
             });

@@ -13,6 +13,7 @@ mod config;
 mod detectors;
 mod facts;
 mod merge;
+mod pods;
 mod program;
 mod redact;
 mod route;
@@ -31,6 +32,7 @@ pub use config::{
     Scope, Source, ValueType, compile_pattern,
 };
 pub use detectors::{DetectError, Detected, DetectorKind, Machine, detect};
+pub use pods::{PodApi, PodStats, PodWatch, Pods, PodsConfig};
 pub use redact::{REDACTED, ValueKind};
 pub use sender::Sender;
 pub use stats::{EnrichStats, Place, Redacted};
@@ -46,6 +48,7 @@ use walk::Stop;
 pub struct Enricher {
     rules: Rules,
     counters: Counters,
+    pods: Option<Pods>,
 }
 
 /// A request after enrich.
@@ -66,9 +69,14 @@ pub struct Enriched {
 impl Enricher {
     /// An enricher for this configuration. `detected` are the attributes that [`detect`] found, put on each resource.
     pub fn new(config: &EnrichConfig, detected: &[Detected]) -> Self {
-        let rules = Rules::compile(config, detected);
+        Self::with_pods(config, detected, None)
+    }
+
+    /// The same, which asks these pods for what it knows of a resource.
+    pub fn with_pods(config: &EnrichConfig, detected: &[Detected], pods: Option<Pods>) -> Self {
+        let rules = Rules::compile(config, detected, pods.clone());
         let counters = Counters::new(rules.redactor.rule_names());
-        Self { rules, counters }
+        Self { rules, counters, pods }
     }
 
     /// The same, replacing secrets by their HMAC under this key.
@@ -79,7 +87,7 @@ impl Enricher {
 
     /// What it has done so far.
     pub fn stats(&self) -> EnrichStats {
-        self.counters.stats()
+        EnrichStats { pods: self.pods.as_ref().map(Pods::stats), ..self.counters.stats() }
     }
 
     /// [`Enricher::apply_from`] a sender of whom nothing is known.

@@ -4,6 +4,7 @@ use super::actions::Op;
 use super::condition::Condition;
 use super::config::{Action, AttributeValue, EnrichConfig, Put, Scope, Source};
 use super::detectors::Detected;
+use super::pods::Pods;
 use super::program::Programs;
 use super::redact::{REDACTED, Redactor};
 use super::script::Script;
@@ -31,7 +32,7 @@ pub(super) struct ScopeRules {
 }
 
 impl Rules {
-    pub(super) fn compile(config: &EnrichConfig, detected: &[Detected]) -> Self {
+    pub(super) fn compile(config: &EnrichConfig, detected: &[Detected], pods: Option<Pods>) -> Self {
         let redactor = Redactor::compile(&config.redact);
         let mut senders = SenderKeys::default();
         let mut actions_on = |scope| -> Vec<(Option<Condition>, Op)> {
@@ -45,7 +46,8 @@ impl Rules {
             let action = Action::Put { put, key: key.clone(), value: Source::Fixed(value) };
             (None, Op::compile(&action, &mut SenderKeys::default()))
         });
-        let resource = detected.chain(actions_on(Scope::Resource)).collect();
+        let of_pods = pods.map(|pods| (None, Op::Pods(pods)));
+        let resource = of_pods.into_iter().chain(detected).chain(actions_on(Scope::Resource)).collect();
         let mut span = actions_on(Scope::Span);
         if config.http_route.enabled {
             span.push((None, Op::Route { name: config.http_route.name }));

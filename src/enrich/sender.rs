@@ -35,6 +35,7 @@ pub(super) enum SenderKey {
 /// What one sender says, as encoded `AnyValue`s.
 #[derive(Debug, Default)]
 pub(super) struct SenderValues {
+    address: Option<IpAddr>,
     client: Option<Vec<u8>>,
     headers: Vec<Option<Vec<u8>>>,
 }
@@ -63,6 +64,7 @@ impl SenderKeys {
             Some(text(&value[..value.floor_char_boundary(HEADER_BYTES_MAX)]))
         };
         SenderValues {
+            address: sender.client,
             client: client.map(|address| text(&address.to_canonical().to_string())),
             headers: self.headers.iter().map(header).collect(),
         }
@@ -70,6 +72,11 @@ impl SenderKeys {
 }
 
 impl SenderValues {
+    /// The sender's address.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     /// The value asked for, if there is one.
     pub(super) fn get(&self, key: SenderKey) -> Option<&[u8]> {
         match key {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::pods::PodStats;
+
 /// Where something was redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -65,6 +67,8 @@ pub struct EnrichStats {
     pub redacted: Vec<Redacted>,
     /// Attributes that actions and detectors have added, changed or removed, by scope: span, resource, scope, event.
     pub changed: [u64; 4],
+    /// Pods, where they are asked for.
+    pub pods: Option<PodStats>,
 }
 
 /// Counts as many requests go on at once.
@@ -107,6 +111,7 @@ impl Counters {
         EnrichStats {
             redacted: redacted.collect(),
             changed: self.changed.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            pods: None,
         }
     }
 }

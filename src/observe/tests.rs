@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::enrich::{EnrichStats, Place, Redacted};
+use crate::enrich::{EnrichStats, Place, PodStats, Redacted};
 use crate::ledger::LedgerStats;
 use crate::log::{AppendError, LogStats, Position, RecorderStats};
 use crate::receive::ReceiveStats;
@@ -38,6 +38,13 @@ impl Daemon {
             enrich: EnrichStats {
                 redacted: vec![Redacted { rule: "key:token".into(), place: Place::Span, count: 3 }],
                 changed: [5, 1, 0, 0],
+                pods: Some(PodStats {
+                    pods: 4,
+                    bytes: 2000,
+                    synced: true,
+                    failures: 2,
+                    ..PodStats::default()
+                }),
             },
             memory: MemoryUse { limit: 5000, parts: vec![admission] },
             log: LogStats {
@@ -169,6 +176,10 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_tls_certificate_expiry_timestamp_seconds", 0.0),
         ("tracewell_enrich_redactions_total{rule=\"key:token\",place=\"span\"}", 3.0),
         ("tracewell_enrich_changed_attributes_total{scope=\"resource\"}", 1.0),
+        ("tracewell_enrich_pods", 4.0),
+        ("tracewell_enrich_pods_bytes", 2000.0),
+        ("tracewell_enrich_pods_up_to_date", 1.0),
+        ("tracewell_enrich_pods_failures_total", 2.0),
         ("tracewell_memory_bytes{part=\"admission\"}", 600.0),
         ("tracewell_memory_bound_bytes{part=\"admission\"}", 1000.0),
         ("tracewell_memory_limit_bytes", 5000.0),
@@ -298,6 +309,7 @@ fn the_status_document_has_its_fixed_names() {
     let redacted = json!([{ "rule": "key:token", "place": "span", "count": 3 }]);
     assert_eq!(document["enrich"]["redacted"], redacted);
     assert_eq!(document["enrich"]["changed_attributes"]["span"], json!(5));
+    assert_eq!(document["enrich"]["pods"]["known"], json!(4));
     assert_eq!(document["receive"]["requests"], json!({"grpc": 0, "http/protobuf": 0, "http/json": 0}));
     assert_eq!(document["receive"]["refused"]["malformed"], 0);
     assert_eq!(document["receive"]["budget_used_bytes"], 600);

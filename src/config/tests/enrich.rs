@@ -2,8 +2,8 @@
 
 use super::{complaint, load};
 use crate::enrich::{
-    Action, ActionConfig, Condition, ExtractPattern, Put, RedactConfig, RouteConfig, Scope, Source,
-    ValueKind, ValueType, compile_pattern,
+    Action, ActionConfig, Condition, ExtractPattern, PodsConfig, Put, RedactConfig, RouteConfig, Scope,
+    Source, ValueKind, ValueType, compile_pattern,
 };
 
 #[test]
@@ -74,6 +74,24 @@ enrich:
 fn routes_are_read() {
     let text = "enrich: { http_route: { enabled: true, name: true } }";
     assert_eq!(load(text).unwrap().enrich.http_route, RouteConfig { enabled: true, name: true });
+}
+
+#[test]
+fn pods_are_read() {
+    let text = "enrich: { kubernetes: { enabled: true, api: 'https://k:6443', node: n, labels: [app], annotations: [team], cache: 1MiB, token_file: t, ca_file: c } }";
+    let expected = PodsConfig {
+        enabled: true,
+        api: Some("https://k:6443".into()),
+        node: Some("n".into()),
+        labels: vec!["app".into()],
+        annotations: vec!["team".into()],
+        cache: 1 << 20,
+        token_file: "t".into(),
+        ca_file: "c".into(),
+    };
+    assert_eq!(load(text).unwrap().enrich.kubernetes, expected);
+    let error = complaint("enrich: { kubernetes: { api: k:6443 } }");
+    assert_eq!(error, "t.yaml:1:30: `enrich.kubernetes.api`: `k:6443` is not a URL; write https://HOST:PORT");
 }
 
 #[test]

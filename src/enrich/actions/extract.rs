@@ -15,7 +15,7 @@ pub(super) fn edit<'w>(list: &mut Attributes<'w>, key: &[u8], pattern: &'w Extra
         _ => return,
     };
     for (name, any) in caught {
-        list.put(&Cow::Borrowed(name.as_bytes()), any.into(), chosen);
+        list.put(Cow::Borrowed(name.as_bytes()), any.into(), chosen);
     }
 }
 

@@ -12,8 +12,8 @@ pub(super) fn apply(before: State, value: &[u8]) -> State {
     }
 }
 
-pub(super) fn edit<'w>(list: &mut Attributes<'w>, key: &Cow<'w, [u8]>, any: Cow<'w, [u8]>, chosen: bool) {
-    if !list.has(key) {
+pub(super) fn edit<'w>(list: &mut Attributes<'w>, key: Cow<'w, [u8]>, any: Cow<'w, [u8]>, chosen: bool) {
+    if !list.has(&key) {
         list.put(key, any, chosen);
     }
 }

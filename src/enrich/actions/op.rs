@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::{State, convert, delete, extract, hash, insert, rename, route, truncate, update, upsert};
 use crate::enrich::config::{Action, ExtractPattern, Put, Scope, Source, ValueType};
 use crate::enrich::facts::Facts;
+use crate::enrich::pods::Pods;
 use crate::enrich::sender::{SenderKey, SenderKeys, SenderValues};
 
 /// One action.
@@ -35,6 +36,8 @@ pub(in crate::enrich) enum Op {
     Route {
         name: bool,
     },
+    /// What is known of the resource's pod.
+    Pods(Pods),
 }
 
 /// A key, UTF-8.
@@ -86,7 +89,7 @@ impl Op {
             | Self::Extract { key, .. }
             | Self::Convert { key, .. }
             | Self::Truncate { key, .. } => Some(vec![key]),
-            Self::Put { .. } => None,
+            Self::Put { .. } | Self::Pods(_) => None,
             Self::Rename(keys) => Some(keys.keys().map(Vec::as_slice).collect()),
             Self::Route { .. } => Some(route::NEEDED_KEYS.to_vec()),
         }
@@ -101,6 +104,7 @@ impl Op {
             }
             Self::Rename(keys) => keys.values().map(Vec::as_slice).collect(),
             Self::Route { .. } => vec![route::KEY],
+            Self::Pods(pods) => pods.written_keys(),
             Self::Put { .. }
             | Self::Delete(_)
             | Self::Hash(_)
@@ -116,12 +120,10 @@ impl Op {
         scope: Scope,
         sender: &'w SenderValues,
     ) {
-        if let Self::Route { name } = self {
-            return route::edit(facts, *name);
-        }
         let list = facts.list_mut(scope);
         match self {
-            Self::Route { .. } => {}
+            Self::Route { name } => route::edit(facts, *name),
+            Self::Pods(pods) => pods.edit(list, sender.address()),
             Self::Put { put, key, value } => {
                 let (any, chosen) = match value {
                     Value::Fixed(any) => (Cow::Borrowed(&any[..]), true),
@@ -136,9 +138,9 @@ impl Op {
                 };
                 let key = Cow::Borrowed(&key[..]);
                 match put {
-                    Put::Insert => insert::edit(list, &key, any, chosen),
-                    Put::Update => update::edit(list, &key, any, chosen),
-                    Put::Upsert => upsert::edit(list, &key, any, chosen),
+                    Put::Insert => insert::edit(list, key, any, chosen),
+                    Put::Update => update::edit(list, key, any, chosen),
+                    Put::Upsert => upsert::edit(list, key, any, chosen),
                 }
             }
             Self::Delete(key) => delete::edit(list, key),
@@ -165,6 +167,7 @@ impl Op {
             | Self::Convert { .. }
             | Self::Rename(_)
             | Self::Route { .. }
+            | Self::Pods(_)
             | Self::Truncate { .. } => None,
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn edit(facts: &mut Facts<'_>, names_span: bool) {
     }
     let mut any = Vec::with_capacity(route.len() + 4);
     put_any(&mut any, AnyView::Str(&route));
-    facts.list_mut(Scope::Span).put(&Cow::Borrowed(KEY), any.into(), false);
+    facts.list_mut(Scope::Span).put(Cow::Borrowed(KEY), any.into(), false);
 }
 
 fn first_text<'l>(list: &'l Attributes<'_>, keys: [&[u8]; 2]) -> Option<&'l str> {

@@ -9,6 +9,7 @@ pub use redact::RedactConfig;
 pub use value::AttributeValue;
 
 use super::detectors::DetectorKind;
+use super::pods::PodsConfig;
 
 /// The section `enrich` of the configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub struct EnrichConfig {
     pub redact: RedactConfig,
     /// Routes of server spans that came without.
     pub http_route: RouteConfig,
+    /// Kubernetes pods.
+    pub kubernetes: PodsConfig,
 }
 
 /// Whether server spans without `http.route` are given one, made of their path.
@@ -44,6 +47,7 @@ impl Default for EnrichConfig {
             override_sent: false,
             redact: RedactConfig::default(),
             http_route: RouteConfig::default(),
+            kubernetes: PodsConfig::default(),
         }
     }
 }

@@ -254,7 +254,9 @@ fn redaction() -> impl Strategy<Value = RedactConfig> {
 /// A configuration, and what the detectors found.
 pub(super) fn configs() -> impl Strategy<Value = (EnrichConfig, Vec<Detected>)> {
     let actions = prop_oneof![vec(simple_action_configs(), 0..6), vec(action_configs(), 0..6)];
+    let hash_key = option::of(Just("a key".into()));
     let redact = prop_oneof![Just(RedactConfig::default()), redaction()];
+    let redact = (redact, hash_key).prop_map(|(redact, hash_key)| RedactConfig { hash_key, ..redact });
     let detected = vec((key(false), "[a-z]{1,9}").prop_map(|(key, value)| found(&key, &value)), 0..3);
     let route = any::<(bool, bool)>().prop_map(|(enabled, name)| RouteConfig { enabled, name });
     let all = (actions, any::<bool>(), detected, redact, route);

@@ -15,7 +15,7 @@ fn agrees(
     body: Bytes,
 ) -> Result<(), TestCaseError> {
     let mut enricher = Enricher::new(config, detected);
-    if config.override_sent {
+    if config.redact.hash_key.is_some() {
         enricher = enricher.with_hash_key(b"a key of the operator");
     }
     let headers = [("x-tenant", "home"), ("authorization", "Bearer of-nothing")];
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn damaged_requests_are_refused_or_understood(
         request in requests(true),
-        (config, detected) in configs(),
+        (mut config, detected) in configs(),
         cut in any::<prop::sample::Index>(),
         flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
@@ -89,6 +89,8 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] ^= byte;
         }
+        // Maps are hashed as they lie on the wire, and damaged ones can be written in other ways too.
+        config.redact.hash_key = None;
         // Damage makes keys that no list here knows.
         let matcher = Matcher::compile(&config.redact);
         let secret = |key: &str| matcher.find(key.as_bytes()).is_some();

@@ -189,7 +189,8 @@ impl<'w> Walk<'w> {
     /// and without secrets.
     #[inline]
     fn name(&mut self, start: usize, sent: Option<&'w str>, is_scripted: bool) {
-        match (self.facts.span_name.clone().filter(|_| is_scripted), sent) {
+        let given = if is_scripted { self.facts.span_name.clone() } else { None };
+        match (given, sent) {
             (Some(name), _) => self.rename_span(start, sent, &name),
             (None, Some(sent)) => self.clean_name(start, NAME, sent),
             (None, None) => {}
