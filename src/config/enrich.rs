@@ -236,7 +236,7 @@ impl Loader<'_> {
         ];
         match left.into_iter().find_map(|(name, origin)| Some((name, origin?))) {
             Some((name, origin)) => {
-                Err(invalid(origin, ACTIONS, format!("`{}` takes no {name}", raw.action.value.as_str())))
+                Err(invalid(origin, ACTIONS, format!("`{}` takes no `{name}`", raw.action.value.as_str())))
             }
             None => Ok(()),
         }

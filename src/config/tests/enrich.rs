@@ -98,8 +98,8 @@ fn pods_are_read() {
 fn mistakes_have_their_place() {
     let action = |text: &str| complaint(&format!("enrich:\n  actions:\n    - {{ {text} }}\n"));
     for (text, expected) in [
-        ("action: hash, key: a, value: 1", "t.yaml:3:38: `enrich.actions`: `hash` takes no value"),
-        ("action: delete, key: a, to: b", "t.yaml:3:37: `enrich.actions`: `delete` takes no to"),
+        ("action: hash, key: a, value: 1", "t.yaml:3:38: `enrich.actions`: `hash` takes no `value`"),
+        ("action: delete, key: a, to: b", "t.yaml:3:37: `enrich.actions`: `delete` takes no `to`"),
         ("action: delete, key: ''", "t.yaml:3:30: `enrich.actions`: an attribute's key is not empty"),
         ("action: delete", "t.yaml:3:17: `enrich.actions`: `delete` needs `key`, an attribute's key"),
         (

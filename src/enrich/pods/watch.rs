@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Client, Response, StatusCode};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::object::Object;
 use super::{Pods, PodsConfig};
@@ -151,8 +150,6 @@ struct PageMetadata {
 #[derive(Deserialize)]
 struct EventKind {
     r#type: String,
-    #[allow(dead_code, reason = "says that it must be there")]
-    object: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -200,27 +197,24 @@ impl PodWatch {
                 None => self.list().await.map(|listed| (listed, true)),
                 Some(from) => self.watch(from).await,
             };
-            let progressed = match step {
+            match step {
                 Ok((next, progressed)) => {
                     version = Some(next);
+                    wait = WAIT_MIN;
                     self.well();
-                    progressed
+                    if progressed {
+                        continue;
+                    }
                 }
                 Err((Problem::Gone, _)) => {
                     tracing::debug!(
                         "the API server has forgotten where the watch of pods was; listing them again"
                     );
-                    false
                 }
                 Err((Problem::Failed(why), known)) => {
                     self.failed(&why);
                     version = known;
-                    false
                 }
-            };
-            if progressed {
-                wait = WAIT_MIN;
-                continue;
             }
             tokio::time::sleep(self.random.jittered(wait)).await;
             wait = (wait * 2).min(WAIT_MAX);

@@ -7,6 +7,7 @@ mod sql;
 mod url;
 mod values;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub(super) use keys::Matcher;
@@ -99,18 +100,14 @@ impl Redactor {
         if let Some(urls) = &self.urls
             && let Some(form) = url::form_of(key)
         {
-            let secrets = urls.secrets(form, text);
-            let cleaned = self.replace_found(text, next_of(&secrets));
-            on_hit_if(cleaned.is_some(), self.key_count, on_hit);
-            return cleaned;
+            let mut secrets = urls.secrets(form, text);
+            secrets.retain(|secret| !Replacement::is_one(&text[secret.clone()]));
+            let replacement = |secret: &str| self.replacement.of(secret.as_bytes());
+            return replaced(text, &secrets, replacement).inspect(|_| on_hit(self.key_count));
         }
         if self.sql && sql::is_statement(key) {
             let literals = sql::literals(text);
-            if literals.is_empty() {
-                return None;
-            }
-            on_hit(self.key_count + 1);
-            return Some(replace_with(text, &literals, "?"));
+            return replaced(text, &literals, |_| "?".into()).inspect(|_| on_hit(self.key_count + 1));
         }
         None
     }
@@ -143,26 +140,22 @@ impl Redactor {
     }
 }
 
-fn on_hit_if(is_hit: bool, rule: usize, on_hit: &mut impl FnMut(usize)) {
-    if is_hit {
-        on_hit(rule);
+/// The text with these ranges, which are in order, replaced; `None` if there are none.
+fn replaced(
+    text: &str,
+    ranges: &[Range<usize>],
+    replacement: impl Fn(&str) -> Cow<'static, str>,
+) -> Option<String> {
+    if ranges.is_empty() {
+        return None;
     }
-}
-
-/// The first of these ranges, which are in order, at or behind an offset.
-fn next_of(ranges: &[Range<usize>]) -> impl Fn(usize) -> Option<Range<usize>> {
-    |from| ranges.iter().find(|range| range.start >= from).cloned()
-}
-
-/// The text with these ranges, which are in order, replaced by one thing.
-fn replace_with(text: &str, ranges: &[Range<usize>], by: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+    let mut out = String::with_capacity(text.len() + 16);
     let mut copied = 0;
     for range in ranges {
         out.push_str(&text[copied..range.start]);
-        out.push_str(by);
+        out.push_str(&replacement(&text[range.clone()]));
         copied = range.end;
     }
     out.push_str(&text[copied..]);
-    out
+    Some(out)
 }

@@ -150,3 +150,45 @@ fn a_refused_spans_name_is_redacted_too() {
     let reason = enriched.reject_reason.unwrap();
     assert!(reason.contains("mail [redacted]") && !reason.contains("a@b"), "{reason}");
 }
+
+#[test]
+fn long_texts_take_no_longer_than_their_length() {
+    use ValueKind::{Bearer, Card, Email, Jwt, Ssn};
+    let kinds = values(&[Card, Email, Bearer, Jwt, Ssn]);
+    let enricher = redacting(RedactConfig { urls: true, sql: true, ..kinds });
+    for part in [
+        "eyJ",
+        "a@",
+        "%40",
+        "4 ",
+        "41-",
+        "bearer ",
+        "1-",
+        "$a$ ",
+        "?a=1&",
+        "'",
+        "--",
+        "/*",
+        "eyJabcdefghij.",
+        "\"\" ",
+    ] {
+        for key in ["url.full", "url.query", "db.statement", "k"] {
+            // What is quadratic takes minutes.
+            one(&enricher, key, &part.repeat((1 << 16) / part.len()));
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_too_strange(
+        text in r#"[ -~é日]{0,60}|['"`$/*a0.;\-\\ ]{0,40}|([a-z:/?#&=@é]|%4?0?){0,40}|[{\[]["a1:, \\}]{0,30}"#,
+        key in proptest::sample::select(vec!["url.full", "url.query", "db.statement", "k", "token"]),
+    ) {
+        use ValueKind::{Bearer, Card, Email, Jwt, Ssn};
+        let kinds = values(&[Card, Email, Bearer, Jwt, Ssn]);
+        let enricher = redacting(RedactConfig { urls: true, sql: true, ..kinds });
+        let once = one(&enricher, key, &text);
+        proptest::prop_assert_eq!(&one(&enricher, key, &once), &once, "twice is not once");
+    }
+}

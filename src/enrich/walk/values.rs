@@ -68,6 +68,7 @@ impl<'w> Walk<'w> {
     }
 
     /// An attribute that a script has looked at, number `index` of its message.
+    #[inline(never)]
     pub(super) fn scripted(
         &mut self,
         scope: Scope,
@@ -167,6 +168,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Takes the whole value out, because of its key.
+    #[cold]
     fn redact(&mut self, nested: Nested<'w>, attribute: &check::Attribute<'w>, rule: usize) {
         if let Some(value) = self.rules.redactor.replacement.of_value(attribute.any) {
             self.hit(rule);
@@ -175,6 +177,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Takes out of a string value what must not be in it.
+    #[inline(never)]
     fn clean_attribute(&mut self, nested: Nested<'w>, attribute: &check::Attribute<'w>) {
         let Some(text) = text_of(attribute.any) else { return };
         let (rules, place) = (self.rules, self.place);

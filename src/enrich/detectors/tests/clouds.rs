@@ -53,7 +53,7 @@ fn gcp(request: Request) -> Response {
         Some("instance/name") => "gke-node-1",
         Some("instance/zone") => "projects/123456/zones/europe-west4-a",
         Some("instance/machine-type") => "projects/123456/machineTypes/n1-standard-4",
-        Some("instance/attributes/cluster-name") if header(&request, "host") != Some("") => "shop",
+        Some("instance/attributes/cluster-name") => "shop",
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
     ([("Metadata-Flavor", "Google")], answer).into_response()

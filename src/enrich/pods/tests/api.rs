@@ -144,15 +144,17 @@ fn watch_pods(api: Api, query: &BTreeMap<String, String>) -> Response {
     let mut seen: u64 = query["resourceVersion"].parse().unwrap();
     let gone = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 410, "reason": "Expired" } });
     let (chunks, stream) = mpsc::channel::<Result<Bytes, std::io::Error>>(16);
+    let (mut changed, mut cuts) = (api.changed.subscribe(), api.cuts.subscribe());
     tokio::spawn(async move {
-        let (mut changed, mut cuts) = (api.changed.subscribe(), api.cuts.subscribe());
-        cuts.mark_unchanged();
         loop {
             let (new, is_forgotten): (Vec<_>, _) = {
                 let world = api.world.lock();
                 let new = world.events.iter().filter(|(version, _)| *version > seen).cloned();
                 (new.collect(), seen < world.forgotten)
             };
+            if cuts.has_changed().unwrap_or(true) {
+                return cut(&chunks).await;
+            }
             if is_forgotten {
                 let _ = chunks.send(Ok(format!("{gone}\n").into())).await;
                 return;
@@ -169,16 +171,18 @@ fn watch_pods(api: Api, query: &BTreeMap<String, String>) -> Response {
             }
             tokio::select! {
                 _ = changed.changed() => {}
-                _ = cuts.changed() => {
-                    let _ = chunks.send(Ok("{\"type\":\"ADDED\",\"obj".into())).await;
-                    let _ = chunks.send(Err(std::io::Error::other("cut"))).await;
-                    return;
-                }
+                _ = cuts.changed() => return cut(&chunks).await,
             }
         }
     });
     let stream = futures::stream::unfold(stream, async |mut stream| Some((stream.recv().await?, stream)));
     Body::from_stream(stream).into_response()
+}
+
+/// The connection breaks in the middle of an event.
+async fn cut(chunks: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
+    let _ = chunks.send(Ok("{\"type\":\"ADDED\",\"obj".into())).await;
+    let _ = chunks.send(Err(std::io::Error::other("cut"))).await;
 }
 
 /// A running pod with an address of its own, made by the replica set of a deployment.

@@ -15,20 +15,24 @@ pub(super) fn find(text: &[u8], from: usize) -> Option<Range<usize>> {
     let mut at = from;
     loop {
         let start = at + memmem::find(text.get(at..)?, b"eyJ")?;
-        match token_end(text, start) {
-            Some(end) => return Some(start..end),
-            None => at = start + 3,
+        if let Some(end) = token_end(text, start) {
+            return Some(start..end);
         }
+        // What begins later in the same part would end there too.
+        at = part_end(text, start);
     }
 }
 
+fn part_end(text: &[u8], start: usize) -> usize {
+    run_end(text, start, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 fn token_end(text: &[u8], start: usize) -> Option<usize> {
-    let part_end = |start| run_end(text, start, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    let header = part_end(start);
+    let header = part_end(text, start);
     if header - start < HEADER_BYTES_MIN || text.get(header) != Some(&b'.') {
         return None;
     }
-    let payload = part_end(header + 1);
+    let payload = part_end(text, header + 1);
     if payload - (header + 1) < PART_BYTES_MIN {
         return None;
     }
@@ -36,7 +40,7 @@ fn token_end(text: &[u8], start: usize) -> Option<usize> {
     let mut end = payload;
     for _ in 2..PARTS_MAX {
         match text.get(end) {
-            Some(b'.') => end = part_end(end + 1),
+            Some(b'.') => end = part_end(text, end + 1),
             _ => break,
         }
     }
