@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use support::traffic::{self, Shape};
-use support::{Daemon, Start};
+use support::{Daemon, Start, tracewell};
 
 const CONFIG: &str = r#"
 enrich:
@@ -118,6 +118,21 @@ async fn a_daemon_without_its_api_server_serves_and_says_so() {
     assert!(daemon.has_logged("nothing new is known of pods"));
     let (_, metrics) = daemon.get("/metrics").await;
     assert!(metrics.contains("tracewell_enrich_pods_up_to_date 0"), "{metrics}");
+}
+
+#[test]
+fn the_doctor_looks_at_key_and_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    let config = "enrich: { redact: { hash_key: /does/not/exist }, kubernetes: { enabled: true, api: 'http://127.0.0.1:1' } }";
+    std::fs::write(&path, config).unwrap();
+    let data = folder.path().join("data");
+    let (code, said, _) =
+        tracewell(&["doctor", "--config", path.to_str().unwrap(), "--data", data.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["hash key", "/does/not/exist", "pods", "the API server cannot be reached"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

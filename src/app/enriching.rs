@@ -12,6 +12,24 @@ use crate::runtime::{Disk, Shutdown, SystemRandom, TaskHandle, Tasks, disk::read
 const HASH_KEY_BYTES_MIN: usize = 16;
 const HASH_KEY_BYTES_MAX: u64 = 4096;
 
+/// Whether what `enrich` names can be used, thing by thing: what it is, and what is right or wrong with it.
+pub async fn examine(config: &Config, disk: &Arc<dyn Disk>) -> Vec<(&'static str, Result<String, String>)> {
+    let mut found = Vec::new();
+    if let Some(path) = &config.enrich.redact.hash_key {
+        let key = hash_key(disk.as_ref(), path).map_err(|error| error.to_string());
+        found.push(("hash key", key.map(|key| format!("{}: {} bytes", path.display(), key.len()))));
+    }
+    match pod_watch(config, disk) {
+        Ok(None) => {}
+        Ok(Some(watch)) => {
+            let reached = watch.api.reach(&watch.config).await;
+            found.push(("pods", reached.map(|()| "the API server lists them".to_owned())));
+        }
+        Err(error) => found.push(("pods", Err(error.to_string()))),
+    }
+    found
+}
+
 /// The stage, ready for requests, and what has to run beside it.
 pub(super) struct Enriching {
     pub(super) enricher: Arc<Enricher>,

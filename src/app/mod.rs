@@ -47,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::runtime::{Clock, Drain, Shutdown, Tasks};
 
+pub use enriching::examine as examine_enrich;
 pub use start::Started;
 
 /// Why the daemon does not start. Shown to a person: says what was being done, to what, and what to do.

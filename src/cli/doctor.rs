@@ -125,6 +125,9 @@ async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
     ));
     checks.extend(trust(config));
     checks.push(data(config));
+    let disk: Arc<dyn crate::runtime::Disk> = Arc::new(crate::runtime::RealDisk);
+    let enrich = crate::app::examine_enrich(config, &disk).await;
+    checks.extend(enrich.into_iter().map(|(what, result)| Check::of(what, result)));
     let location = match Location::configured(config.store.url.as_ref(), &config.data) {
         Ok(location) => location,
         Err(error) => return checks.push(Check::new("store", State::Wrong, error.to_string())),

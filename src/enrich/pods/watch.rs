@@ -60,6 +60,17 @@ impl PodApi {
         Ok(Self { http, base, token_file: config.token_file.clone(), disk })
     }
 
+    /// Asks for one pod, to see whether the API server answers. The error says in words why not.
+    pub async fn reach(&self, config: &PodsConfig) -> Result<(), String> {
+        let asked = tokio::time::timeout(CONNECT_TIME_MAX, self.get(config, &[("limit", "1")])).await;
+        match asked {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(Problem::Failed(why))) => Err(why),
+            Ok(Err(Problem::Gone)) => Err("the API server answers 410".into()),
+            Err(_) => Err("the API server does not answer in time".into()),
+        }
+    }
+
     /// The URL of pods with this query, and the node's filter.
     fn url(&self, config: &PodsConfig, query: &[(&str, &str)]) -> String {
         let mut encoded = url::form_urlencoded::Serializer::new(String::new());
