@@ -98,20 +98,29 @@ impl Counters {
     }
 
     pub(super) fn stats(&self) -> EnrichStats {
-        let rules = self.rules.iter().zip(&self.redacted);
-        let redacted = rules.flat_map(|(rule, counts)| {
-            let places = Place::ALL.into_iter().zip(counts);
-            let counted = places.map(|(place, count)| (place, count.load(Ordering::Relaxed)));
-            counted.filter(|(_, count)| *count > 0).map(|(place, count)| Redacted {
-                rule: rule.clone(),
-                place,
-                count,
-            })
-        });
-        EnrichStats {
-            redacted: redacted.collect(),
+        let mut stats = EnrichStats {
             changed: self.changed.each_ref().map(|count| count.load(Ordering::Relaxed)),
-            pods: None,
+            ..EnrichStats::default()
+        };
+        for (rule, counts) in self.rules.iter().zip(&self.redacted) {
+            for (place, count) in Place::ALL.into_iter().zip(counts) {
+                stats.add(rule, place, count.load(Ordering::Relaxed));
+            }
+        }
+        stats
+    }
+}
+
+impl EnrichStats {
+    /// Adds to what a rule redacted. Two rules may have one name: `set-cookie` and `set_cookie` are the same.
+    fn add(&mut self, rule: &str, place: Place, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let known = self.redacted.iter_mut().find(|known| known.rule == rule && known.place == place);
+        match known {
+            Some(known) => known.count += count,
+            None => self.redacted.push(Redacted { rule: rule.to_owned(), place, count }),
         }
     }
 }

@@ -143,6 +143,18 @@ fn own_patterns_have_names() {
 }
 
 #[test]
+fn rules_of_one_name_are_counted_together() {
+    let pattern = |regex| ("badge".to_owned(), compile_pattern(regex).unwrap());
+    let enricher = redacting(RedactConfig {
+        patterns: vec![pattern("A-[0-9]+"), pattern("B-[0-9]+")],
+        ..RedactConfig::default()
+    });
+    one(&enricher, "k", "A-1 B-2");
+    let redacted = enricher.stats().redacted;
+    assert_eq!(redacted, [Redacted { rule: "value:badge".into(), place: Place::Span, count: 2 }]);
+}
+
+#[test]
 fn a_refused_spans_name_is_redacted_too() {
     let config = RedactConfig { names: true, ..values(&[ValueKind::Email]) };
     let bad = Span { trace_id: vec![], ..span("mail a@b.example", vec![]) };
