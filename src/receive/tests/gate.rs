@@ -1,10 +1,10 @@
 //! Who is not let in is told so before its body is read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::peer::{frame, post, read_answer, send_h2};
 use super::*;
