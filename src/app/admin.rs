@@ -16,7 +16,7 @@ use crate::observe::{Snapshot, metrics, status};
 use crate::query::{LiveSource, Verdicts};
 use crate::receive::ReceiveStats;
 use crate::rules_source::RulesState;
-use crate::runtime::{Clock, Tenant};
+use crate::runtime::{Clock, CpuPool, Tenant};
 use crate::sample::{LiveFilter, LiveTrace, Verdict};
 use crate::wire::TraceId;
 
@@ -74,13 +74,27 @@ impl Admin for Operators {
     }
 }
 
-/// What was decided, asked of the sampler's loop: it remembers recent verdicts.
-pub struct Remembered(pub Events);
+/// What was decided, asked of the sampler's loop, which remembers recent verdicts, and then of the ledger.
+pub struct Remembered {
+    pub events: Events,
+    pub ledger: Arc<Ledger>,
+    pub pool: CpuPool,
+}
 
 impl Verdicts for Remembered {
     fn verdict(&self, tenant: &Tenant, trace_id: TraceId) -> BoxFuture<'_, Option<Arc<Verdict>>> {
         let tenant = tenant.clone();
-        async move { ask(&self.0, |answer| Event::Verdict(tenant, trace_id, answer)).await.flatten() }.boxed()
+        async move {
+            let asked = ask(&self.events, |answer| Event::Verdict(tenant.clone(), trace_id, answer));
+            if let Some(verdict) = asked.await.flatten() {
+                return Some(verdict);
+            }
+            let ledger = self.ledger.clone();
+            let find = move || ledger.find(&tenant, &trace_id);
+            // Whoever panics is reported.
+            self.pool.run("find a decision", find).await.ok().flatten().map(|told| told.verdict)
+        }
+        .boxed()
     }
 }
 
@@ -96,3 +110,6 @@ impl LiveSource for NotStored {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

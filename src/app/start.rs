@@ -31,6 +31,7 @@ use super::trust::Trust;
 use super::{StartError, checkpoint};
 use crate::api::{Api, ApiConfig};
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::log::{LogConfig, LogWriter, Opened, Recorder};
 use crate::query::{Engine, Recent};
 use crate::receive::Protocol;
@@ -147,7 +148,7 @@ pub(super) async fn start(
         rulebook: rulebook.clone(),
         pool: CpuPool::new(tasks.clone(), cores()),
     };
-    let recent = recent(&events, &finder);
+    let recent = recent(&events, &finder, &ledger);
     let engine = Engine::new(reader.clone(), Some(recent), clock.clone(), engine_config);
     let compacting = compacting(&config, &store, &clock, gauges.clone());
     let memory = Memory {
@@ -261,13 +262,14 @@ pub(super) async fn start(
 }
 
 /// What questions see of the log.
-fn recent(events: &Events, finder: &Finder) -> Recent {
+fn recent(events: &Events, finder: &Finder, ledger: &Arc<Ledger>) -> Recent {
+    let pool = finder.pool.clone();
     Recent {
         traces: Arc::new(NotStored(events.clone())),
         records: Arc::new(finder.records.clone()),
         recorder: Arc::new(finder.recorder.clone()),
-        verdicts: Arc::new(Remembered(events.clone())),
-        pool: finder.pool.clone(),
+        verdicts: Arc::new(Remembered { events: events.clone(), ledger: ledger.clone(), pool: pool.clone() }),
+        pool,
     }
 }
 

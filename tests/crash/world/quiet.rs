@@ -34,7 +34,9 @@ impl World {
 
     fn checks_accounts(&mut self, tables: &Tables) -> Result<(), Breach> {
         let sampler = &self.process.as_ref().unwrap().decider.sampler;
-        self.oracle.checks_losses(&self.load, &sampler.accounts(), tables)?;
+        let stats = sampler.stats();
+        let is_settled = stats.pending_traces == 0 && stats.kept_traces_not_stored == 0;
+        self.oracle.checks_losses(&self.load, &sampler.accounts(), tables, is_settled)?;
         self.oracle.checks_expired(&self.load, &sampler.expired())
     }
 

@@ -4,6 +4,7 @@
 mod batches;
 mod commits;
 mod counting;
+mod directories;
 mod format;
 mod lookups;
 mod needles;
