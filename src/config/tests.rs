@@ -220,11 +220,11 @@ fn values_that_cannot_be_used_name_key_and_origin() {
         ),
         (
             "memory: { limit: 1MiB }",
-            "t.yaml:1:18: `memory.limit`: 1MiB is less than the least that works, 91136KiB",
+            "t.yaml:1:18: `memory.limit`: 1MiB is less than the least that works, 89MiB",
         ),
         (
             "memory: { limit: 256MiB }\nsample: { index: 1GiB }",
-            "t.yaml:1:18: `memory.limit`: 256MiB is too little for sample.index (1GiB, 2GiB at peak): with the least for the rest that is 2171904KiB",
+            "t.yaml:1:18: `memory.limit`: 256MiB is too little for sample.index (1GiB, 2GiB at peak): with the least for the rest that is 2121MiB",
         ),
         ("sample: { index: 0B }", "t.yaml:1:18: `sample.index`: must be more than 0"),
         ("receive: { limit: 2GiB }", "t.yaml:1:19: `receive.limit`: must be from 1KiB to 1GiB"),
