@@ -35,16 +35,17 @@ async fn what_a_commit_and_a_plan_cost_does_not_grow_with_the_log() {
     let tenant = Tenant::default();
     let plan = async || {
         objects.take();
-        let units = compactor.plan(&tenant, NOW).await.unwrap();
-        (units.iter().map(|unit| unit.files()).sum::<u64>(), of_logs(&objects.take()))
+        assert!(!compactor.plan(&tenant, NOW).await.unwrap().is_empty());
+        of_logs(&objects.take())
     };
     // The first reads the logs, and the next what is new.
-    let (files, (gets, _)) = plan().await;
-    assert!(files == 60 && gets >= 60, "{files} files, {gets} GETs");
-    assert_eq!(plan().await, (60, (0, 2)));
+    let (gets, _) = plan().await;
+    assert!(gets >= 60, "{gets} GETs");
+    assert_eq!(plan().await, (0, 2));
     commit(31).await;
-    let (files, (gets, lists)) = plan().await;
-    assert!(files == 62 && gets <= 4 && lists == 2, "{files} files, {gets} GETs, {lists} lists");
+    let (gets, lists) = plan().await;
+    println!("a commit: {:?}, a plan after it: {gets} GETs, {lists} lists", costs[29]);
+    assert!(gets <= 4 && lists == 2, "{gets} GETs, {lists} lists");
 
     // What was read in steps is what is there.
     let table = store.table(&tenant, TableKind::Spans).unwrap();
