@@ -21,6 +21,7 @@ mod replay;
 mod scan;
 mod segments;
 mod shared;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use record::{Encoded, Position, Record, RecordKind, SpansMeta, SpansRecord};
 pub use recorder::{PLACES_MAX, Recorded, RecorderIndex, RecorderStats};
 pub use replay::{Replay, ReplayOutcome};
 pub use shared::LogStats;
+pub use tail::Tail;
 pub use writer::{Committed, LogWriter, Refused};

@@ -11,6 +11,7 @@ use super::frame::{RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, chec
 use super::record::{Position, Record, RecordKind, SpansRecord};
 use super::segments::Segment;
 use super::shared::Shared;
+use super::tail::Tail;
 use crate::runtime::OpenMode;
 use crate::runtime::disk::{DiskFile, read_full_at};
 
@@ -66,6 +67,11 @@ impl LogReader {
         let spans = Arc::new(record.spans().map_err(|_| ReadError::Damaged)?);
         self.shared.records.put(position, &spans);
         Ok(spans)
+    }
+
+    /// Reads every durable record from a position on, and those that come behind it later.
+    pub fn tail(&self, from: Position) -> Tail {
+        Tail::new(Arc::clone(&self.shared), from)
     }
 
     fn segment(&self, position: Position) -> Result<Segment, ReadError> {

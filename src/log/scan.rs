@@ -49,15 +49,20 @@ pub(super) struct Scanner {
 impl Scanner {
     /// Reads the segment with this base up to the file's offset `end`.
     pub(super) fn new(file: Arc<dyn DiskFile>, base: u64, end: u64) -> Self {
+        Self::starting(file, base, SEGMENT_HEADER_BYTES, end)
+    }
+
+    /// The same from the file's offset `at`, where a record begins.
+    pub(super) fn starting(file: Arc<dyn DiskFile>, base: u64, at: u64, end: u64) -> Self {
         Self {
             file,
             base,
-            at: SEGMENT_HEADER_BYTES,
+            at,
             end,
             buffer: BytesMut::new(),
             damage: Damage::default(),
             pending_places: 0,
-            good_end: SEGMENT_HEADER_BYTES.min(end),
+            good_end: at.min(end),
             lost: false,
         }
     }

@@ -16,6 +16,8 @@ use super::shared::Shared;
 pub struct Committed<A> {
     /// Where it lies.
     pub position: Position,
+    /// Where the next one can begin.
+    pub end: Position,
     /// What it is.
     pub kind: RecordKind,
     /// What came with it.
@@ -197,7 +199,8 @@ impl<A> LogWriter<A> {
         for entry in batch {
             let position = Position(next);
             next += record_bytes(&entry.encoded);
-            committed.push(Committed { position, kind: entry.encoded.kind(), attachment: entry.attachment });
+            let (end, kind) = (Position(next), entry.encoded.kind());
+            committed.push(Committed { position, end, kind, attachment: entry.attachment });
             replies.extend(entry.reply.map(|reply| (reply, position)));
         }
         on_commit(committed);

@@ -7,6 +7,7 @@ mod model;
 mod recorder;
 mod release;
 mod roundtrip;
+mod tail;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
