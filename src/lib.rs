@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod enrich;
+pub mod forward;
 pub mod ledger;
 pub mod log;
 pub mod observe;

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("enrich", &["wire", "traceql", "runtime"]),
     ("log", &["wire", "runtime"]),
     ("sample", &["wire", "traceql", "runtime", "log"]),
+    ("forward", &["wire", "runtime", "log", "sample"]),
     ("rules_source", &["runtime", "sample"]),
     ("store", &["wire", "traceql", "runtime", "log", "sample"]),
     ("ledger", &["wire", "runtime", "log", "sample"]),

@@ -72,13 +72,15 @@ pub struct Api {
     config: Arc<ApiConfig>,
     turns: Arc<Semaphore>,
     gate: Option<Arc<Gate>>,
+    operators_only: bool,
 }
 
 impl Api {
     /// An interface to `engine`, to the daemon's own state by `admin`, and to what keeps traces by `pins`.
     pub fn new(engine: Engine, admin: Arc<dyn Admin>, pins: Arc<dyn Pins>, config: ApiConfig) -> Self {
         let turns = Arc::new(Semaphore::new(config.queries_max.max(1)));
-        Self { engine, admin, pins, why: None, config: Arc::new(config), turns, gate: None }
+        let (config, gate) = (Arc::new(config), None);
+        Self { engine, admin, pins, why: None, config, turns, gate, operators_only: false }
     }
 
     /// With answers to `why`; without them no trace is known there.
@@ -94,14 +96,16 @@ impl Api {
         Self { gate: Some(gate), ..self }
     }
 
+    /// Only what operators and orchestrators ask: an agent has no traces to tell of.
+    #[must_use]
+    pub fn for_operators(self) -> Self {
+        Self { operators_only: true, ..self }
+    }
+
     /// All routes, behind the door.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/api/traces/{id}", get(tempo::trace_v1))
-            .route("/api/traces/{id}/pin", post(pin::pin))
-            .route("/api/traces/{id}/why", get(why::why))
-            .route("/api/v2/traces/{id}", get(tempo::trace_v2))
-            .route("/api/search", get(tempo::search))
+        let routes = if self.operators_only { Router::new() } else { Self::questions() };
+        routes
             .route("/api/echo", get(admin::echo))
             .route("/api/status/buildinfo", get(admin::build_info))
             .route("/ready", get(admin::ready))
@@ -111,6 +115,15 @@ impl Api {
             .fallback(admin::not_found)
             .layer(axum::middleware::from_fn_with_state(self.clone(), door::door))
             .with_state(self.clone())
+    }
+
+    fn questions() -> Router<Self> {
+        Router::new()
+            .route("/api/traces/{id}", get(tempo::trace_v1))
+            .route("/api/traces/{id}/pin", post(pin::pin))
+            .route("/api/traces/{id}/why", get(why::why))
+            .route("/api/v2/traces/{id}", get(tempo::trace_v2))
+            .route("/api/search", get(tempo::search))
     }
 }
 

@@ -56,6 +56,7 @@ impl Operators {
             trust: &self.trust.now(),
             store: &store,
             process: crate::runtime::process::usage(),
+            forward: None,
         })
     }
 }

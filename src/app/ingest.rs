@@ -65,7 +65,8 @@ impl Ingest for Pipeline {
     }
 }
 
-fn unavailable(error: AppendError) -> Refusal {
+/// What a sender is told when the log did not take its request.
+pub(super) fn unavailable(error: AppendError) -> Refusal {
     match error {
         AppendError::TooLarge => Refusal::Malformed(error.to_string()),
         AppendError::Closed => {

@@ -1,9 +1,11 @@
 //! The composition root: the only wiring. Ordered start, ordered drain.
 
 mod admin;
+mod agent;
 #[doc(hidden)]
 pub mod checkpoint;
 mod compacting;
+mod connecting;
 // The parts that `tests/crash` drives step by step, in place of the loops.
 #[doc(hidden)]
 pub mod decider;
@@ -13,10 +15,12 @@ pub mod events;
 mod explaining;
 #[doc(hidden)]
 pub mod finder;
+mod forwarding;
 mod housekeeping;
 #[doc(hidden)]
 pub mod ingest;
 mod listeners;
+mod membership;
 #[doc(hidden)]
 pub mod memory;
 #[doc(hidden)]
@@ -44,7 +48,7 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::runtime::{Clock, Drain, Shutdown, Tasks};
 
 pub use enriching::examine as examine_enrich;
@@ -113,6 +117,9 @@ pub async fn run(
     companion: Option<Companion>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<Ended, StartError> {
+    if config.role == Role::Agent {
+        return agent::run(config, clock, companion, stop).await;
+    }
     let tasks = Tasks::new(tokio::runtime::Handle::current());
     let deadline = config.shutdown.deadline;
     let mut stop = std::pin::pin!(stop);

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use super::StartError;
-use super::ingest::Pipeline;
 use super::trust::Trust;
 use crate::config::{Config, RateSection};
-use crate::receive::{OriginPattern, Rate, Rates, ReceiveConfig, Receiver};
+use crate::receive::{Ingest, OriginPattern, Rate, Rates, ReceiveConfig, Receiver};
 use crate::runtime::{Clock, Tasks};
 
-pub(super) fn receiver(
+pub(super) fn receiver<I: Ingest>(
     config: &Config,
     clock: &Arc<dyn Clock>,
     tasks: &Tasks,
-    pipeline: Pipeline,
+    pipeline: I,
     trust: &Trust,
-) -> Result<Receiver<Pipeline>, StartError> {
+) -> Result<Receiver<I>, StartError> {
     let section = &config.receive;
     let peers = &section.peers;
     let origin = |text: &String| {

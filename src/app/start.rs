@@ -328,7 +328,8 @@ fn spawn_decider(
     tasks.thread("sampler", run).map_err(StartError::Thread)
 }
 
-fn log_config(config: &Config) -> LogConfig {
+/// The log's bounds.
+pub(super) fn log_config(config: &Config) -> LogConfig {
     LogConfig {
         segment_bytes: config.log.segment,
         limit_bytes: config.log.limit,

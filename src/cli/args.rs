@@ -22,11 +22,12 @@ pub struct GlobalArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = RUN_EXAMPLES)]
 pub struct RunArgs {
-    /// What this process does: all, or gateway
+    /// What this process does: all, agent or gateway [env: TRACEWELL_ROLE] [default: all]
     ///
-    /// all: everything in one process. gateway: the same, fed by agents.
-    #[arg(long, value_name = "ROLE", default_value = "all", value_parser = parse_role)]
-    pub role: Role,
+    /// all: everything in one process. agent: receives, enriches, logs, and forwards to the gateways that the configuration
+    /// names. gateway: as all, fed by agents.
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
 
     /// Send itself realistic traffic over OTLP
     #[arg(long)]
@@ -78,28 +79,10 @@ Examples:
   TRACE_DEBUG=1 tracewell run
       Keep every trace, whatever the rules say";
 
-/// What a process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Role {
-    /// Everything in one process.
-    #[default]
-    All,
-    /// Everything, fed by agents.
-    Gateway,
-}
-
-fn parse_role(text: &str) -> Result<Role, String> {
-    match text {
-        "all" => Ok(Role::All),
-        "gateway" => Ok(Role::Gateway),
-        "agent" => Err("the agent is not available in this version; write all or gateway".into()),
-        _ => Err("there is no such role; write all or gateway".into()),
-    }
-}
-
 impl From<&RunArgs> for Flags {
     fn from(args: &RunArgs) -> Self {
         Self {
+            role: args.role.clone(),
             grpc: args.grpc.clone(),
             http: args.http.clone(),
             api: args.api.clone(),

@@ -7,6 +7,7 @@ mod address;
 mod auth;
 mod enrich;
 mod error;
+mod fleet;
 mod interpolate;
 mod limits;
 mod memory;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
+pub use fleet::{ClientTls, ForwardSection, GatewaysSection, Members, Role};
 pub use limits::{LimitsSection, PeersSection, RateSection};
 pub use memory::{LOSSES_PEAK, QUESTION_PEAK, STORE_PEAK};
 pub use sections::{
@@ -35,6 +37,12 @@ use crate::enrich::EnrichConfig;
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// What this process does.
+    pub role: Role,
+    /// The fleet of gateways.
+    pub gateways: GatewaysSection,
+    /// What an agent does before it forwards.
+    pub forward: ForwardSection,
     /// Where OTLP over gRPC is received.
     pub grpc: ListenAddress,
     /// Where OTLP over HTTP is received.
@@ -86,6 +94,8 @@ pub struct Config {
 /// What was given on the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
+    /// `--role`
+    pub role: Option<String>,
     /// `--grpc`
     pub grpc: Option<String>,
     /// `--http`

@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::auth::RawAuth;
 use super::enrich::RawEnrich;
+use super::fleet::{RawForward, RawGateways};
 use super::limits::{RawCors, RawKeepalive, RawLimits};
 use super::sections::{LogFormat, LogLevel};
 use super::tls::RawTls;
@@ -57,6 +58,11 @@ pub(super) struct RawConfig {
     pub(super) limits: RawLimits,
     pub(super) insecure: Key<bool>,
     pub(super) socket_mode: Key<String>,
+    pub(super) role: Key<String>,
+    #[serde(deserialize_with = "section")]
+    pub(super) gateways: RawGateways,
+    #[serde(deserialize_with = "section")]
+    pub(super) forward: RawForward,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -309,3 +309,46 @@ fn sizes_and_periods_show_as_they_are_written() {
         assert!(wrong.parse::<Period>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_fleet_is_named_by_one_source_and_each_mistake_is_explained() {
+    let config = load("role: agent\ngateways: { static: ['a:4317', 'b:4317'], queue: 1MiB }\n").unwrap();
+    let members = Some(Members::Static(vec!["a:4317".into(), "b:4317".into()]));
+    assert_eq!(
+        (config.role, config.gateways.members, config.gateways.queue),
+        (Role::Agent, members, 1 << 20)
+    );
+    let config =
+        load("role: agent\ngateways: { consul: 'consul://c/gw' }\nforward: { sample: 2.5% }").unwrap();
+    let consul = Members::Consul("http://c:8500".parse().unwrap(), "gw".into());
+    assert_eq!((config.gateways.members, config.forward.sample), (Some(consul), Some(0.025)));
+
+    for (text, said) in [
+        ("role: sidecar", "t.yaml:1:7: `role`: there is no role `sidecar`; write all, agent or gateway"),
+        ("role: agent", "an agent needs to know them"),
+        ("gateways: { static: ['a:1'] }", "which of them it is"),
+        ("role: agent\ngateways: { static: ['a:1'], dns: 'b:1' }", "name one of"),
+        ("role: agent\ngateways: { static: ['a'] }", "t.yaml:2:22: `gateways.static`: `a` is no address"),
+        ("role: agent\ngateways: { dns: 'http://b:1' }", "write HOST:PORT"),
+        ("role: agent\ngateways: { consul: 'consul://c' }", "names no service"),
+        ("role: agent\ngateways: { dns: 'b:1', compression: lz4 }", "write none, gzip or zstd"),
+        ("role: agent\ngateways: { dns: 'b:1', tls: { cert: x } }", "come together"),
+        ("forward: { sample: 0% }", "above 0% and up to 100%"),
+        ("forward: { sample: 10 }", "above 0% and up to 100%"),
+    ] {
+        let error = complaint(text);
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_role_has_a_flag_and_a_variable() {
+    let file = "gateways: { static: ['a:1'], self: 'a:1' }";
+    let role = |flag: Option<&str>, env: &[(&str, &str)]| {
+        let flags = Flags { role: flag.map(str::to_owned), ..Flags::default() };
+        load_with(&flags, env, file).unwrap().role
+    };
+    assert_eq!(role(None, &[]), Role::All);
+    assert_eq!(role(None, &[("TRACEWELL_ROLE", "gateway")]), Role::Gateway);
+    assert_eq!(role(Some("agent"), &[("TRACEWELL_ROLE", "gateway")]), Role::Agent);
+}

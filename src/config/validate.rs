@@ -105,9 +105,9 @@ const HTTP: Names = ("--http", "TRACEWELL_HTTP");
 const API: Names = ("--api", "TRACEWELL_API");
 
 /// A value and who set it.
-struct Set<T> {
-    value: T,
-    origin: Origin,
+pub(super) struct Set<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
 }
 
 impl Loader<'_> {
@@ -115,7 +115,11 @@ impl Loader<'_> {
         let flags = self.flags;
         let (memory, shares) = self.memory(&raw)?;
         let origins = self.listeners(&raw);
+        let role = self.role(raw.role)?;
         let config = Config {
+            role,
+            gateways: self.gateways(raw.gateways, role)?,
+            forward: self.forward(raw.forward)?,
             grpc: self.address("grpc", &flags.grpc, GRPC, raw.grpc, "127.0.0.1:4317")?,
             http: self.address("http", &flags.http, HTTP, raw.http, "127.0.0.1:4318")?,
             api: self.address("api", &flags.api, API, raw.api, "127.0.0.1:3200")?,
@@ -146,7 +150,7 @@ impl Loader<'_> {
     }
 
     /// The text that counts for one key with a flag and a variable. An empty variable counts as not set.
-    fn text(
+    pub(super) fn text(
         &self,
         flag: &Option<String>,
         (flag_name, env_name): Names,

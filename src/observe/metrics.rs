@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::forward::{ForwardStats, LaneStats};
 use super::losses::{Dropped, Outcomes};
 use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
@@ -26,12 +27,17 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
     families.trust(snapshot);
     super::enrich::register(&mut families.0, snapshot.enrich);
     families.log(snapshot);
-    families.sample(snapshot);
-    families.decisions(snapshot);
-    families.rules(snapshot);
-    families.losses(snapshot);
-    families.store(snapshot);
-    families.compaction(snapshot);
+    match snapshot.forward {
+        Some(stats) => families.forward(stats),
+        None => {
+            families.sample(snapshot);
+            families.decisions(snapshot);
+            families.rules(snapshot);
+            families.losses(snapshot);
+            families.store(snapshot);
+            families.compaction(snapshot);
+        }
+    }
     families.memory(snapshot);
     families.process(snapshot);
     let mut text = String::new();
@@ -276,6 +282,47 @@ impl Families {
         self.counter("tracewell_compaction_joined_rows", help, done.joined);
         let cpu = ConstCounter::new(stats.cpu.as_secs_f64());
         self.0.register_with_unit("tracewell_compaction_cpu", "Its time on a CPU", Unit::Seconds, cpu);
+    }
+
+    fn forward(&mut self, stats: &ForwardStats) {
+        let spans = [
+            ("received", stats.received),
+            ("resumed", stats.resumed),
+            ("forwarded", stats.forwarded),
+            ("refused", stats.refused),
+            ("sampled_out", stats.sampled_out),
+        ];
+        let help = "What became of the spans since the start; received + resumed - forwarded - refused are on their way";
+        self.counter_by("tracewell_forward_spans", help, CounterBy::new("outcome", spans));
+        let by_lane = |value: fn(&LaneStats) -> u64| {
+            CounterBy::new("gateway", stats.lanes.iter().map(|lane| (lane.name.as_str(), value(lane))))
+        };
+        let sent = by_lane(|lane| lane.sent_spans);
+        self.counter_by("tracewell_forward_sent_spans", "Spans acknowledged", sent);
+        let sent = by_lane(|lane| lane.sent_requests);
+        self.counter_by("tracewell_forward_sent_requests", "Requests acknowledged", sent);
+        let retries = by_lane(|lane| lane.retries);
+        self.counter_by("tracewell_forward_retries", "Tries that are repeated", retries);
+        let refused = by_lane(|lane| lane.refused_spans);
+        self.counter_by("tracewell_forward_refused_spans", "Spans that will never be taken", refused);
+        let unreadable = by_lane(|lane| lane.unreadable_records);
+        let help = "Records of the log that could not be read back";
+        self.counter_by("tracewell_forward_unreadable_records", help, unreadable);
+        let gauge = |value| GaugeBy(by_lane(value));
+        let (queue, behind) = (gauge(|lane| lane.queue_bytes), gauge(|lane| lane.behind_bytes));
+        let help = "What waits or is under way, in memory";
+        self.0.register_with_unit("tracewell_forward_queue", help, Unit::Bytes, queue);
+        let help = "How much of the log is not settled";
+        self.0.register_with_unit("tracewell_forward_behind", help, Unit::Bytes, behind);
+        let age = gauge(|lane| lane.behind_ms / 1000);
+        let help = "How long ago the oldest span that is not settled came in";
+        self.0.register_with_unit("tracewell_forward_behind", help, Unit::Seconds, age);
+        let trouble = gauge(|lane| lane.trouble.is_some().into());
+        self.0.register(
+            "tracewell_forward_failing",
+            "Whether it takes nothing at the moment (1) or not (0)",
+            trouble,
+        );
     }
 
     fn memory(&mut self, snapshot: &Snapshot<'_>) {

@@ -1,6 +1,7 @@
 //! The daemon about itself: its logs, its metrics and its status.
 
 mod enrich;
+mod forward;
 pub mod logs;
 mod losses;
 pub mod metrics;
@@ -11,6 +12,7 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+pub use forward::{ForwardStats, LaneStats};
 pub use losses::LossLedger;
 pub use snapshot::{MemoryPart, MemoryUse, Snapshot, StoreStats};
 pub use trust::TrustNow;

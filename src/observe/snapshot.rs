@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::forward::ForwardStats;
 use super::losses::LossLedger;
 use super::trust::TrustNow;
 use crate::enrich::EnrichStats;
@@ -53,6 +54,8 @@ pub struct Snapshot<'a> {
     pub store: &'a StoreStats,
     /// What the process uses, where the system says.
     pub process: Option<ProcessUsage>,
+    /// On an agent, what it forwards: then there is no sampler, no ledger, no rules and no store to tell of.
+    pub forward: Option<&'a ForwardStats>,
 }
 
 /// The memory that is accounted for, at one moment.

@@ -4,12 +4,19 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::forward::ForwardStats;
 use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
 /// `enrich`, `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
+///
+/// Of an agent: `version`, `role`, `uptime_seconds`, `ready`, `not_ready_reason`, `receive`, `trust`, `enrich`, `log`, `forward`,
+/// `memory` and `process`.
 pub fn status(snapshot: &Snapshot<'_>) -> Value {
+    if let Some(stats) = snapshot.forward {
+        return agent(snapshot, stats);
+    }
     json!({
         "version": VERSION,
         "uptime_seconds": snapshot.uptime.as_secs_f64(),
@@ -24,6 +31,23 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "losses": super::losses::status(snapshot.losses),
         "decisions": decisions(snapshot),
         "store": store(snapshot),
+        "memory": memory(snapshot),
+        "process": process(snapshot),
+    })
+}
+
+fn agent(snapshot: &Snapshot<'_>, stats: &ForwardStats) -> Value {
+    json!({
+        "version": VERSION,
+        "role": "agent",
+        "uptime_seconds": snapshot.uptime.as_secs_f64(),
+        "ready": snapshot.ready.is_ok(),
+        "not_ready_reason": snapshot.ready.as_ref().err(),
+        "receive": receive(snapshot),
+        "trust": super::trust::status(snapshot.trust),
+        "enrich": super::enrich::status(snapshot.enrich),
+        "log": log(snapshot),
+        "forward": super::forward::status(stats),
         "memory": memory(snapshot),
         "process": process(snapshot),
     })

@@ -101,4 +101,16 @@ pub enum Refusal {
 pub trait Ingest: Send + Sync + 'static {
     /// Takes a request. `Ok` means that every span of it not counted as rejected is durable.
     fn ingest(&self, request: ExportRequest) -> impl Future<Output = Result<Accepted, Refusal>> + Send;
+
+    /// Adds what this process says of itself to the head of each gRPC answer, whatever it is.
+    fn announce(&self, _headers: &mut HeaderMap) {}
+
+    /// Answers a gRPC method of the stage's own; `None` if it has no method at this path.
+    fn call(
+        &self,
+        _path: &str,
+        _message: Bytes,
+    ) -> impl Future<Output = Option<Result<Bytes, Refusal>>> + Send {
+        std::future::ready(None)
+    }
 }

@@ -26,6 +26,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// A `HealthCheckResponse` that says SERVING (`status`, field 1, is 1).
 const SERVING: &[u8] = &[0x08, 0x01];
+/// Other messages than spans are small.
+const CALL_BYTES_MAX: usize = 4 << 20;
 /// A health check names a service, no more.
 const HEALTH_CHECK_BYTES_MAX: usize = 1024;
 
@@ -41,14 +43,35 @@ where
     let result = match request.uri().path() {
         EXPORT => export(room, peer, request).await,
         HEALTH_CHECK => check_health(room, request).await,
-        other => {
-            let message = format!("unknown method {other:.200}");
-            Err(Failure::Protocol { code: Code::Unimplemented, message })
-        }
+        _ => call(room, peer, request).await,
     };
-    match result {
+    let mut response = match result {
         Ok(message) => success(&message),
         Err(failure) => trailers_only(&failure, room.config.retry_after),
+    };
+    room.ingest.announce(response.headers_mut());
+    response
+}
+
+/// A method that only the next stage knows. Whoever may send spans may call it.
+async fn call<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Result<Vec<u8>, Failure>
+where
+    I: Ingest,
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (head, mut body) = request.into_parts();
+    let path = head.uri.path();
+    let encoding = Encoding::from_header(head.headers.get("grpc-encoding"));
+    let arrival = room.arrived(Transport::Grpc, peer, head.headers).await?;
+    let mut limits = room.limits.clone();
+    limits.bytes_max = limits.bytes_max.min(CALL_BYTES_MAX);
+    let message = limits.read_message(&mut body, encoding?, arrival.tenant()).await?;
+    match room.ingest.call(path, message.body.clone()).await {
+        Some(answer) => Ok(answer?.to_vec()),
+        None => {
+            let message = format!("unknown method {path:.200}");
+            Err(Failure::Protocol { code: Code::Unimplemented, message })
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Room<I> {
     pub(super) stats: Arc<ReceiveStats>,
     /// Where connections run, and what would keep them waiting.
     pub(super) tasks: Handle,
-    ingest: Arc<I>,
+    pub(super) ingest: Arc<I>,
     clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
     accounts: Accounts,

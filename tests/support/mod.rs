@@ -32,6 +32,8 @@ pub struct Start {
     pub rules: Option<PathBuf>,
     pub config: Option<PathBuf>,
     pub store: Option<String>,
+    /// Where it takes OTLP/gRPC; a port that the system chooses where nothing is said.
+    pub grpc: Option<String>,
     pub env: Vec<(String, String)>,
     pub args: Vec<String>,
 }
@@ -78,7 +80,8 @@ impl Start {
 
     pub fn command(&self) -> Command {
         let mut command = binary();
-        command.args(["run", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        let grpc = self.grpc.as_deref().unwrap_or("127.0.0.1:0");
+        command.args(["run", "--grpc", grpc, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
         command.arg("--data").arg(&self.data);
         if let Some(rules) = &self.rules {
             command.arg("--rules").arg(rules);

@@ -32,19 +32,23 @@ fn definitions_are_consistent() {
 #[test]
 fn nothing_is_needed() {
     let args = run(&[]).unwrap();
-    assert_eq!((args.role, args.demo), (Role::All, false));
+    assert_eq!((&args.role, args.demo), (&None, false));
     assert_eq!(Flags::from(&args), Flags::default());
 }
 
 #[test]
 fn flags_reach_the_configuration() {
     let line = ["--demo", "--grpc", "a:1", "--http=b:2", "--api", "c:3", "--data", "d", "--store", "s3://e"];
-    let args =
-        run(&[&line[..], &["--rules", "f", "--config", "g", "--color", "never", "--insecure"]].concat())
-            .unwrap();
+    let args = run(&[
+        &line[..],
+        &["--role", "agent", "--rules", "f", "--config", "g", "--color", "never", "--insecure"],
+    ]
+    .concat())
+    .unwrap();
     assert!(args.demo);
     let text = |text: &str| Some(text.to_owned());
     let expected = Flags {
+        role: text("agent"),
         grpc: text("a:1"),
         http: text("b:2"),
         api: text("c:3"),
@@ -58,23 +62,12 @@ fn flags_reach_the_configuration() {
 }
 
 #[test]
-fn the_agent_is_refused_with_exit_code_2() {
-    assert_eq!(run(&["--role", "gateway"]).unwrap().role, Role::Gateway);
-    let error = run(&["--role", "agent"]).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("not available in this version"), "{error}");
-    let error = run(&["--role", "sidecar"]).unwrap_err().to_string();
-    assert!(error.contains("write all or gateway"), "{error}");
-}
-
-#[test]
 fn help_names_every_variable_and_has_examples() {
     let mut command = Cli::command();
     let help = command.find_subcommand_mut("run").unwrap().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for name in ["GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG", "INSECURE"] {
+    for name in ["ROLE", "GRPC", "HTTP", "API", "DATA", "STORE", "RULES", "CONFIG", "INSECURE"] {
         assert!(help.contains(&format!("[env: TRACEWELL_{name}]")), "{name} in {help}");
     }
     assert!(help.contains("tracewell run --demo"), "{help}");
-    assert!(!help.contains("agent,"), "{help}");
 }

@@ -1,0 +1,55 @@
+//! From an admitted request to its acknowledgement: enrich, log. What goes on to the gateways travels along.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::app::forwarding::{Outgoing, OutgoingLog};
+use crate::app::ingest::unavailable;
+use crate::enrich::{Enricher, Sender};
+use crate::log::{Encoded, SpansMeta};
+use crate::receive::{Accepted, ExportRequest, Ingest, Refusal};
+
+/// The agent's stages between the receivers and the acknowledgement.
+pub(super) struct AgentPipeline {
+    enricher: Arc<Enricher>,
+    log: OutgoingLog,
+    /// Bytes of requests on their way to the splitter.
+    room: Arc<Semaphore>,
+}
+
+impl AgentPipeline {
+    pub(super) fn new(enricher: Arc<Enricher>, log: OutgoingLog, room: Arc<Semaphore>) -> Self {
+        Self { enricher, log, room }
+    }
+}
+
+impl Ingest for AgentPipeline {
+    async fn ingest(&self, request: ExportRequest) -> Result<Accepted, Refusal> {
+        // Before any work is spent on it.
+        self.log.admits().map_err(unavailable)?;
+        let ExportRequest { tenant, request_id, received_unix_nano, origin, body } = request;
+        let client = origin.client.map(|address| address.ip());
+        let sender = Sender { client, headers: Some(&origin.headers) };
+        let enriched =
+            self.enricher.apply_from(sender, body).map_err(|e| Refusal::Malformed(e.to_string()))?;
+        let accepted = Accepted {
+            rejected_spans: enriched.rejected,
+            message: enriched.reject_reason.unwrap_or_default(),
+        };
+        if enriched.spans == 0 {
+            return Ok(accepted);
+        }
+        let meta = SpansMeta { tenant: tenant.clone(), request_id, received_unix_nano, rules_version: 0 };
+        let encoded = Encoded::spans(&meta, &enriched.body);
+        let spans = u32::try_from(enriched.spans).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(enriched.body.len()).unwrap_or(u32::MAX);
+        // Without room it is read back from the log, when the gateways have come so far.
+        let room = Arc::clone(&self.room).try_acquire_many_owned(bytes).ok();
+        let body = room.map(|room| (enriched.body, Arc::new(room)));
+        let outgoing = Outgoing { tenant, received_unix_nano, spans, body };
+        let position = self.log.append(encoded, outgoing).await.map_err(unavailable)?;
+        tracing::debug!(%request_id, %position, spans, rejected = accepted.rejected_spans, "acknowledged");
+        Ok(accepted)
+    }
+}

@@ -1,0 +1,47 @@
+//! A file with one `HOST:PORT` a line; `#` begins a comment.
+
+use std::path::Path;
+
+use crate::forward::ring::{Member, Ring};
+use crate::runtime::Disk;
+use crate::runtime::disk::read_text;
+
+const BYTES_MAX: u64 = 1 << 20;
+
+/// The members that the file names.
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Ring, String> {
+    let wrong = |what: String| format!("{}: {what}", path.display());
+    let text = read_text(disk, path, BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let mut members = Vec::new();
+    for (number, name) in lines.enumerate().filter(|(_, name)| !name.is_empty()) {
+        let port = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        if !port.is_some_and(|(host, port)| !host.is_empty() && port > 0) {
+            return Err(wrong(format!("line {}: `{name:.100}` is not HOST:PORT", number + 1)));
+        }
+        members.push(Member::new(name));
+    }
+    Ok(Ring::new(members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::disk::testing::MemDisk;
+
+    fn ring(text: &str) -> Result<Ring, String> {
+        let disk = MemDisk::default();
+        disk.put(Path::new("/gateways"), text.as_bytes());
+        read(&disk, Path::new("/gateways"))
+    }
+
+    #[test]
+    fn a_line_is_a_gateway_and_a_mistake_is_told_with_its_place() {
+        let expected = Ring::new(["a:1", "b:2"].map(Member::new));
+        assert_eq!(ring("# ours\n\nb:2\n a:1  # first\n"), Ok(expected));
+        assert_eq!(ring(""), Ok(Ring::default()));
+        let error = ring("a:1\nb\n").expect_err("no port");
+        assert!(error.contains("/gateways: line 2: `b` is not HOST:PORT"), "{error}");
+        assert!(ring("a:0").is_err());
+    }
+}
