@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::events::{Event, Events, Log, SharedGauges, ask};
+use super::fleet::InFleet;
 use super::memory::Memory;
 use super::trust::Trust;
 use crate::api::Admin;
@@ -32,6 +33,7 @@ pub struct Operators {
     pub ledger: Arc<Ledger>,
     pub rules: RulesState,
     pub trust: Arc<Trust>,
+    pub fleet: Option<Arc<InFleet>>,
 }
 
 impl Operators {
@@ -42,6 +44,7 @@ impl Operators {
             losses = Arc::new(losses.of(tenant));
         }
         let (log, rules, ledger) = (self.log.stats(), self.rules.get(), self.ledger.stats());
+        let fleet = self.fleet.as_ref().map(|fleet| fleet.stats());
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
@@ -57,12 +60,16 @@ impl Operators {
             store: &store,
             process: crate::runtime::process::usage(),
             forward: None,
+            fleet: fleet.as_ref(),
         })
     }
 }
 
 impl Admin for Operators {
     fn ready(&self) -> Result<(), String> {
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.is_draining()) {
+            return Err("draining: this gateway finishes the traces it has, and takes no others".into());
+        }
         self.log.admits().map_err(|error| error.to_string())
     }
 

@@ -15,10 +15,13 @@ pub mod events;
 mod explaining;
 #[doc(hidden)]
 pub mod finder;
+#[doc(hidden)]
+pub mod fleet;
 mod forwarding;
 mod housekeeping;
 #[doc(hidden)]
 pub mod ingest;
+mod joining;
 mod listeners;
 mod membership;
 #[doc(hidden)]
@@ -121,7 +124,8 @@ pub async fn run(
         return agent::run(config, clock, companion, stop).await;
     }
     let tasks = Tasks::new(tokio::runtime::Handle::current());
-    let deadline = config.shutdown.deadline;
+    let (deadline, drain_max) = (config.shutdown.deadline, config.gateways.drain);
+    let draining_clock = clock.clone();
     let mut stop = std::pin::pin!(stop);
     let mut started = tokio::select! {
         started = start::start(config, clock, tasks.clone()) => started?,
@@ -140,6 +144,9 @@ pub async fn run(
             true
         }
     };
+    if let Some(fleet) = started.fleet.clone().filter(|_| !died) {
+        joining::leave(&fleet, &started.gauges, &*draining_clock, drain_max).await;
+    }
     tracing::info!("stopping");
     if !drain(&mut started, deadline).await {
         tracing::warn!(

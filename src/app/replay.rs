@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use super::fleet::InFleet;
 use super::noting::{self, Noting};
 use crate::ledger::Ledger;
 use crate::log::{Position, Record, RecordKind, Replay};
@@ -19,12 +20,16 @@ pub(super) async fn replayed(
     rulebook: &Arc<Rulebook>,
     clock: &Arc<dyn Clock>,
     mut noting: Noting,
+    fleet: Option<Arc<InFleet>>,
 ) -> Result<Sampler, StartError> {
     let (rulebook, clock) = (rulebook.clone(), clock.clone());
     let read = tasks.blocking("replay", move || {
         noting.seed(&mut sampler);
         let outcome = replay.outcome();
-        let replay = replay.inspect(|record| noting.note(record));
+        let replay = replay.inspect(|record| {
+            noting.note(record);
+            fleet.iter().for_each(|fleet| fleet.remember_record(record));
+        });
         replay_into(&mut sampler, replay, &rulebook, clock.as_ref());
         outcome.check().map(|()| sampler)
     });

@@ -15,8 +15,10 @@ use super::enriching::Enriching;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::explaining::{Explaining, RulesOfAllTime};
 use super::finder::Finder;
+use super::fleet::InFleet;
 use super::housekeeping::Housekeeping;
 use super::ingest::Pipeline;
+use super::joining::join;
 use super::listeners::Listeners;
 use super::memory::{Memory, NotesBudget, questions};
 use super::noting;
@@ -62,6 +64,8 @@ pub struct Started {
     pub(super) log: Log,
     pub(super) log_writer: Option<TaskHandle<()>>,
     pub(super) events: Events,
+    pub(super) fleet: Option<Arc<InFleet>>,
+    pub(super) gauges: SharedGauges,
     _lock: DirLock,
 }
 
@@ -93,10 +97,14 @@ pub(super) async fn start(
     let checkpoint = checkpoint::load(disk.as_ref(), &config.data, &app_id)?;
     let covered = Covered::by(checkpoint.as_ref());
     let (begin, noting) = resume(&mut sampler, checkpoint.as_ref(), &ledger, log.stats().oldest);
-    let mut sampler = replayed(&tasks, sampler, replay.from(begin), &rulebook, &clock, noting).await?;
+    let joined = join(&config, &disk, &clock, &tasks, &rulebook).await?;
+    let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
+    let replay = replay.from(begin);
+    let mut sampler = replayed(&tasks, sampler, replay, &rulebook, &clock, noting, fleet.clone()).await?;
     let unfinished = sampler.go_live();
 
     let gauges = SharedGauges::new(Gauges::default());
+    let to_drain = gauges.clone();
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let log_writer = spawn_log_writer(&tasks, writer, events.clone())?;
     let (everything, receiving) = (Shutdown::new(), Shutdown::new());
@@ -139,6 +147,7 @@ pub(super) async fn start(
         log: log.clone(),
         gauges: gauges.clone(),
         notes: notes.clone(),
+        fleet: fleet.clone(),
     };
     let receiver = receiver(&config, &clock, &tasks, pipeline, &trust)?;
     let (questions_max, engine_config) = questions(&config);
@@ -173,6 +182,7 @@ pub(super) async fn start(
         ledger: ledger.clone(),
         rules: rules_state,
         trust: trust.clone(),
+        fleet: fleet.clone(),
     };
     let explaining = Explaining {
         events: events.clone(),
@@ -234,6 +244,7 @@ pub(super) async fn start(
         tasks.spawn("housekeeping", housekeeping.run(everything.clone())),
     ];
     others.extend(enriching.spawn(&tasks, &everything));
+    others.extend(joined.into_iter().flat_map(|joined| joined.spawn(&tasks, &everything)));
     if config.compaction.enabled {
         others.push(tasks.spawn("compaction", compacting.run(everything.clone())));
     }
@@ -257,6 +268,8 @@ pub(super) async fn start(
         log,
         log_writer: Some(log_writer),
         events,
+        fleet,
+        gauges: to_drain,
         _lock: lock,
     })
 }

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod client;
 pub mod compress;
 pub mod epochs;
+pub mod fleet;
 pub mod lane;
 pub mod members;
 pub mod progress;

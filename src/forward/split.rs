@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::wire::{Fields, WireError, WireKind, offset_in, put_tag, put_varint, varint_len};
+use crate::wire::{Fields, TraceId, WireError, WireKind, offset_in, put_tag, put_varint, varint_len};
 
 /// What one gateway gets of a request: an `ExportTraceServiceRequest`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +93,19 @@ pub fn pick(body: &Bytes, mut is_mine: impl FnMut(&[u8]) -> bool) -> Result<Opti
         return Ok((spans > 0).then(|| Part { owner: 0, body: body.clone(), spans }));
     }
     Ok(Some(map.part(body, 0)).filter(|part| part.spans > 0))
+}
+
+/// The traces that have spans in a request, each at least once.
+///
+/// # Errors
+/// If the body is not a request.
+pub fn trace_ids(body: &[u8]) -> Result<Vec<TraceId>, WireError> {
+    let mut ids = Vec::new();
+    Map::read(body, |id| {
+        ids.extend(TraceId::from_slice(id));
+        0
+    })?;
+    Ok(ids)
 }
 
 impl Map {

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::fleet::FleetStats;
 use super::forward::{ForwardStats, LaneStats};
 use super::losses::{Dropped, Outcomes};
 use super::snapshot::{MemoryPart, RuleTally, Snapshot, VERSION};
@@ -36,6 +37,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
             families.losses(snapshot);
             families.store(snapshot);
             families.compaction(snapshot);
+            families.fleet(snapshot.fleet);
         }
     }
     families.memory(snapshot);
@@ -323,6 +325,21 @@ impl Families {
             "Whether it takes nothing at the moment (1) or not (0)",
             trouble,
         );
+    }
+
+    fn fleet(&mut self, stats: Option<&FleetStats>) {
+        let Some(stats) = stats else { return };
+        let help = "Whether this gateway is leaving (1) or not (0)";
+        self.gauge("tracewell_fleet_draining", help, stats.draining.into());
+        let help = "Whether the members have not changed for a while (1), or owners still ask each other (0)";
+        self.gauge("tracewell_fleet_settled", help, stats.settled.into());
+        self.gauge("tracewell_fleet_gateways", "The members", stats.gateways.len() as u64);
+        let help = "Traces that another gateway was asked about";
+        self.counter("tracewell_fleet_claimed_traces", help, stats.claimed_traces);
+        let help = "Spans handed over to the gateway that has their trace";
+        self.counter("tracewell_fleet_handed_over_spans", help, stats.handed_over_spans);
+        let help = "Requests put off because another gateway did not answer";
+        self.counter("tracewell_fleet_put_off_requests", help, stats.put_off_requests);
     }
 
     fn memory(&mut self, snapshot: &Snapshot<'_>) {

@@ -1,6 +1,7 @@
 //! The daemon about itself: its logs, its metrics and its status.
 
 mod enrich;
+mod fleet;
 mod forward;
 pub mod logs;
 mod losses;
@@ -12,6 +13,7 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+pub use fleet::FleetStats;
 pub use forward::{ForwardStats, LaneStats};
 pub use losses::LossLedger;
 pub use snapshot::{MemoryPart, MemoryUse, Snapshot, StoreStats};

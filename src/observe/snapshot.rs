@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::fleet::FleetStats;
 use super::forward::ForwardStats;
 use super::losses::LossLedger;
 use super::trust::TrustNow;
@@ -56,6 +57,8 @@ pub struct Snapshot<'a> {
     pub process: Option<ProcessUsage>,
     /// On an agent, what it forwards: then there is no sampler, no ledger, no rules and no store to tell of.
     pub forward: Option<&'a ForwardStats>,
+    /// On a gateway among others, its part in the fleet.
+    pub fleet: Option<&'a FleetStats>,
 }
 
 /// The memory that is accounted for, at one moment.

@@ -9,7 +9,8 @@ use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
-/// `enrich`, `log`, `sample`, `decisions`, `store`, `memory` and `process`. Times are RFC 3339, or null where there is none yet.
+/// `enrich`, `log`, `sample`, `decisions`, `store`, `fleet` (null without one), `memory` and
+/// `process`. Times are RFC 3339, or null where there is none yet.
 ///
 /// Of an agent: `version`, `role`, `uptime_seconds`, `ready`, `not_ready_reason`, `receive`, `trust`, `enrich`, `log`, `forward`,
 /// `memory` and `process`.
@@ -31,6 +32,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "losses": super::losses::status(snapshot.losses),
         "decisions": decisions(snapshot),
         "store": store(snapshot),
+        "fleet": snapshot.fleet.map(super::fleet::status),
         "memory": memory(snapshot),
         "process": process(snapshot),
     })

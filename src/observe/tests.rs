@@ -99,6 +99,7 @@ impl Daemon {
     fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             forward: None,
+            fleet: None,
             uptime: Duration::from_millis(2500),
             ready: Ok(()),
             receive: &self.receive,

@@ -177,6 +177,7 @@ impl Process {
             log: log.clone(),
             gauges: gauges.clone(),
             notes: NotesBudget::new(u64::from(u32::MAX)),
+            fleet: None,
         });
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         let pool = CpuPool::new(tasks, std::num::NonZero::<usize>::MIN);

@@ -73,6 +73,7 @@ impl AgentOperators {
             trust: &self.trust.now(),
             enrich: &self.enricher.stats(),
             forward: Some(&forward),
+            fleet: None,
         })
     }
 

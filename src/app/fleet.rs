@@ -1,0 +1,336 @@
+//! A gateway among others: whose the traces of a request are is settled before any of it is logged, and what belongs elsewhere
+//! is handed over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::forwarding::couriers::Clients;
+use super::membership::Gateways;
+use crate::forward::answer::Outcome;
+use crate::forward::fleet::{Answer, CLAIM, Claim, Claimed, Fleet, HANDOVER, Place};
+use crate::forward::ring::{Member, Ring};
+use crate::forward::split::{split, trace_ids};
+use crate::forward::state::{GatewayState, STATE};
+use crate::log::{Record, RecordKind};
+use crate::observe::FleetStats;
+use crate::receive::{ExportRequest, Refusal};
+use crate::runtime::{Clock, Shutdown, Tenant};
+use crate::sample::{Fingerprint, Notes, Rulebook};
+use crate::wire::TraceId;
+
+/// When senders are told to come back while another gateway does not answer.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a question to another gateway may take: somebody waits for it.
+const ASK_MAX: Duration = Duration::from_secs(5);
+/// How often time goes on for what is remembered.
+const TURN: Duration = Duration::from_millis(500);
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct FleetCounters {
+    /// Traces asked about.
+    pub claimed: AtomicU64,
+    /// Spans handed over.
+    pub handed_over: AtomicU64,
+    /// Requests that had to be put off because another gateway did not answer.
+    pub put_off: AtomicU64,
+}
+
+/// This gateway's part in the fleet.
+pub struct InFleet {
+    own: Member,
+    fleet: Mutex<Fleet>,
+    clients: Clients,
+    gateways: Gateways,
+    clock: Arc<dyn Clock>,
+    rulebook: Arc<Rulebook>,
+    settle: Duration,
+    draining: AtomicBool,
+    pub counters: FleetCounters,
+}
+
+/// Which part of a request stays here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// All of it.
+    All,
+    /// These spans; the others are durable elsewhere.
+    Part(Bytes),
+}
+
+/// Traces by whom they are with.
+type ByMember = BTreeMap<Member, Vec<TraceId>>;
+
+impl InFleet {
+    /// A gateway that has just started. `bytes_max` bounds what it remembers of traces.
+    pub fn new(
+        own: Member,
+        (clients, gateways): (Clients, Gateways),
+        clock: Arc<dyn Clock>,
+        rulebook: Arc<Rulebook>,
+        settle: Duration,
+        bytes_max: usize,
+    ) -> Arc<Self> {
+        let ring = Ring::clone(&gateways.ring.borrow());
+        let window = rulebook.current().wait() + settle;
+        let fleet = Fleet::new(own.clone(), ring, window, bytes_max, clock.monotonic());
+        Arc::new(Self {
+            own,
+            fleet: Mutex::new(fleet),
+            clients,
+            gateways,
+            clock,
+            rulebook,
+            settle,
+            draining: AtomicBool::new(false),
+            counters: FleetCounters::default(),
+        })
+    }
+
+    /// Follows the ring and the clock until shutdown.
+    pub async fn run(self: Arc<Self>, stop: Shutdown) {
+        let mut ring: watch::Receiver<Arc<Ring>> = self.gateways.ring.clone();
+        loop {
+            let current = Ring::clone(&ring.borrow_and_update());
+            let now = self.clock.monotonic();
+            {
+                let mut fleet = self.fleet.lock();
+                fleet.follow(current, now);
+                fleet.turn(self.window(), now);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TURN) => {}
+                _ = ring.changed() => {}
+                () = stop.begun() => return,
+            }
+        }
+    }
+
+    /// How long a trace waits for its verdict at most.
+    pub fn wait(&self) -> Duration {
+        self.rulebook.current().wait()
+    }
+
+    /// For how long traces and changes of the ring are remembered.
+    pub fn window(&self) -> Duration {
+        self.rulebook.current().wait() + self.settle
+    }
+
+    /// These traces are here: they are in the log.
+    pub fn remember<'a>(&self, tenant: &Tenant, traces: impl Iterator<Item = &'a TraceId>) {
+        let seed = Fingerprint::seed(tenant);
+        let mut fleet = self.fleet.lock();
+        traces.for_each(|id| fleet.take(Fingerprint::seeded(seed, id)));
+    }
+
+    /// The same for a record that is read again at the start, unless it is older than anybody asks about.
+    pub fn remember_record(&self, record: &Record) {
+        if record.kind != RecordKind::Spans {
+            return;
+        }
+        let (Ok(meta), window) = (record.spans_meta(), self.window()) else { return };
+        let age = self.clock.now_unix_nano().saturating_sub(meta.received_unix_nano);
+        if Duration::from_nanos(age) > window {
+            return;
+        }
+        let ids = record.spans().ok().and_then(|spans| trace_ids(&spans.body).ok());
+        self.remember(&meta.tenant, ids.unwrap_or_default().iter());
+    }
+
+    /// From now on this gateway only finishes what it has.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.clients.states.heard(&self.own, GatewayState::Draining);
+    }
+
+    /// Whether it is leaving.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Adds to an answer what this gateway is doing.
+    pub fn announce(&self, headers: &mut HeaderMap) {
+        let state = if self.is_draining() { GatewayState::Draining } else { GatewayState::Serving };
+        headers.insert(STATE, state.value());
+    }
+
+    /// Answers another gateway's claim; `None` for another method.
+    pub fn call(&self, path: &str, message: &Bytes) -> Option<Result<Bytes, Refusal>> {
+        if path != CLAIM {
+            return None;
+        }
+        let claim = match Claim::decode(message) {
+            Ok(claim) => claim,
+            Err(error) => return Some(Err(Refusal::Malformed(error.to_string()))),
+        };
+        let seed = Fingerprint::seed(&claim.tenant);
+        let mut fleet = self.fleet.lock();
+        let ids = claim.trace_ids.iter();
+        let has_left = |member: &Member| self.clients.states.has_left(member);
+        let answers =
+            ids.map(|id| fleet.claim(Fingerprint::seeded(seed, id), id, &claim.asker, has_left)).collect();
+        Some(Ok(Claimed(answers).encode()))
+    }
+
+    /// Settles whose the traces of a request are, and hands over what belongs elsewhere. `request` is as it was received: those
+    /// who get a part of it do all that is done to requests themselves.
+    ///
+    /// # Errors
+    /// If another gateway does not answer: nothing was taken here, and the sender is to come back.
+    pub async fn settle(&self, request: &ExportRequest, notes: &Notes) -> Result<Stays, Refusal> {
+        let ids = notes.traces.iter().map(|note| &note.trace_id);
+        if request.origin.headers.contains_key(HANDOVER) {
+            self.remember(&request.tenant, ids);
+            return Ok(Stays::All);
+        }
+        let (mut elsewhere, asked) = self.place(&request.tenant, ids);
+        let answers = asked.into_iter().map(|(arbiter, ids)| self.ask(&request.tenant, arbiter, ids));
+        for answered in join_all(answers).await {
+            for (member, ids) in answered.map_err(|why| self.put_off(why))? {
+                elsewhere.entry(member).or_default().extend(ids);
+            }
+        }
+        if elsewhere.is_empty() {
+            return Ok(Stays::All);
+        }
+        self.hand_over(request, &elsewhere).await
+    }
+
+    fn put_off(&self, reason: String) -> Refusal {
+        self.counters.put_off.fetch_add(1, Ordering::Relaxed);
+        Refusal::Unavailable { retry_after: RETRY_AFTER, reason }
+    }
+
+    /// Which traces are elsewhere, and whom to ask about which.
+    fn place<'a>(&self, tenant: &Tenant, ids: impl Iterator<Item = &'a TraceId>) -> (ByMember, ByMember) {
+        let (mut elsewhere, mut asked) = (ByMember::new(), ByMember::new());
+        let seed = Fingerprint::seed(tenant);
+        let states = &self.clients.states;
+        let mut fleet = self.fleet.lock();
+        for id in ids {
+            match fleet.place(Fingerprint::seeded(seed, id), id, |member| states.has_left(member)) {
+                Place::Mine => {}
+                Place::With(member) => elsewhere.entry(member).or_default().push(*id),
+                Place::Ask(member) => asked.entry(member).or_default().push(*id),
+            }
+        }
+        (elsewhere, asked)
+    }
+
+    /// Claims traces from their arbiter; gives those that are elsewhere.
+    async fn ask(
+        &self,
+        tenant: &Tenant,
+        arbiter: Member,
+        trace_ids: Vec<TraceId>,
+    ) -> Result<ByMember, String> {
+        self.counters.claimed.fetch_add(trace_ids.len() as u64, Ordering::Relaxed);
+        let claim = Claim { asker: self.own.clone(), tenant: tenant.clone(), trace_ids };
+        let client = self.clients.of(&arbiter);
+        let message = [claim.encode()];
+        let called = tokio::time::timeout(ASK_MAX, client.call(CLAIM, &[], &message)).await;
+        let answer = called.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|error| {
+            format!("gateway {arbiter}, which may have some of these traces, does not answer: {error}")
+        })?;
+        let state = GatewayState::in_headers(&answer.headers);
+        self.clients.states.heard(&arbiter, state);
+        let understood = Claimed::decode(&answer.message).ok();
+        let answers = understood.filter(|Claimed(answers)| answers.len() == claim.trace_ids.len());
+        let Claimed(answers) = answers.ok_or_else(|| {
+            let status = answer.headers.get("grpc-status").and_then(|status| status.to_str().ok());
+            format!(
+                "gateway {arbiter} does not say whose these traces are (gRPC status {})",
+                status.unwrap_or("?")
+            )
+        })?;
+        Ok(self.answered(tenant, &arbiter, &claim.trace_ids, answers))
+    }
+
+    fn answered(&self, tenant: &Tenant, arbiter: &Member, ids: &[TraceId], answers: Vec<Answer>) -> ByMember {
+        let seed = Fingerprint::seed(tenant);
+        let mut elsewhere = ByMember::new();
+        let mut fleet = self.fleet.lock();
+        for (id, answer) in ids.iter().zip(answers) {
+            if let Place::With(member) = fleet.answered(Fingerprint::seeded(seed, id), arbiter, answer) {
+                elsewhere.entry(member).or_default().push(*id);
+            }
+        }
+        elsewhere
+    }
+
+    /// Sends each part to whom it belongs, and waits until it is durable there.
+    async fn hand_over(&self, request: &ExportRequest, elsewhere: &ByMember) -> Result<Stays, Refusal> {
+        let members: Vec<&Member> = elsewhere.keys().collect();
+        let mut owners: hashbrown::HashMap<_, _, foldhash::fast::RandomState> = Default::default();
+        for (index, ids) in elsewhere.values().enumerate() {
+            owners.extend(ids.iter().map(|id| (id.0, index + 1)));
+        }
+        // What has no valid id stays: it is refused here.
+        let owner = |id: &[u8]| owners.get::<[u8]>(id).copied().unwrap_or(0);
+        let parts = split(&request.body, owner).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let mut mine = Bytes::new();
+        let mut sent = Vec::new();
+        for part in parts {
+            match part.owner.checked_sub(1) {
+                None => mine = part.body,
+                Some(index) => sent.push((members[index], part.body, part.spans)),
+            }
+        }
+        let own = HeaderValue::from_str(self.own.as_str()).unwrap_or(HeaderValue::from_static("gateway"));
+        let metadata = [(HANDOVER, own)];
+        let sent = sent.iter().map(|(member, body, spans)| async {
+            let pieces = std::slice::from_ref(body);
+            let outcome = self.clients.export(member, &request.tenant, &metadata, pieces).await;
+            self.handed_over(member, *spans, outcome)
+        });
+        join_all(sent).await.into_iter().collect::<Result<(), _>>()?;
+        Ok(Stays::Part(mine))
+    }
+
+    fn handed_over(&self, member: &Member, spans: u32, outcome: Outcome) -> Result<(), Refusal> {
+        match outcome {
+            Outcome::Taken { .. } => {
+                self.counters.handed_over.fetch_add(spans.into(), Ordering::Relaxed);
+                Ok(())
+            }
+            Outcome::Refused { reason } => Err(Refusal::Malformed(format!("gateway {member}: {reason}"))),
+            Outcome::Later { reason, .. } => {
+                Err(self.put_off(format!("gateway {member}, which has some of these traces: {reason}")))
+            }
+        }
+    }
+
+    /// What is known of the fleet, for operators.
+    pub fn stats(&self) -> FleetStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let states = &self.clients.states;
+        let state = |member: &Member| match (states.has_left(member), states.leaves(member)) {
+            (true, _) => "left",
+            (_, true) => "draining",
+            _ => "serving",
+        };
+        let members = self.gateways.members.borrow().clone();
+        let members = members.members().iter();
+        let fleet = self.fleet.lock();
+        let (traces_here, traces_elsewhere) = fleet.remembered();
+        FleetStats {
+            own: self.own.as_str().to_owned(),
+            draining: self.is_draining(),
+            settled: fleet.is_settled(),
+            gateways: members.map(|member| (member.as_str().to_owned(), state(member))).collect(),
+            traces_here: traces_here as u64,
+            traces_elsewhere: traces_elsewhere as u64,
+            claimed_traces: of(&self.counters.claimed),
+            handed_over_spans: of(&self.counters.handed_over),
+            put_off_requests: of(&self.counters.put_off),
+        }
+    }
+}
