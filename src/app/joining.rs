@@ -38,7 +38,7 @@ pub async fn join(
 ) -> Result<Option<Joined>, StartError> {
     let section = &config.gateways;
     let wrong = |error: String| StartError::Setting(format!("gateways: {error}"));
-    let (Some(source), Some(own)) = (source(section, disk).map_err(wrong)?, &section.own_name) else {
+    let (Some(source), Some(own)) = (source(section, disk), &section.own_name) else {
         return Ok(None);
     };
     let options =

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::forwarding::couriers::Clients;
 use crate::config::{GatewaysSection, Members};
-use crate::forward::members::Source;
+use crate::forward::members::{Consul, Dns, Question, Source};
 use crate::forward::ring::{Member, Ring};
 use crate::forward::state::States;
 use crate::runtime::{Disk, Shutdown, Tenant};
@@ -39,14 +39,17 @@ pub struct Membership {
     ring: watch::Sender<Arc<Ring>>,
 }
 
-/// The source that a configuration names; `None` without one.
-pub fn source(section: &GatewaysSection, disk: &Arc<dyn Disk>) -> Result<Option<Source>, String> {
-    Ok(match &section.members {
-        None => None,
-        Some(Members::Static(names)) => Some(Source::fixed(names)),
-        Some(Members::File(path)) => Some(Source::File(disk.clone(), path.clone())),
-        Some(Members::Dns(..) | Members::Srv(_) | Members::Consul(..)) => {
-            return Err("not there yet".into());
+/// The source that a configuration names; `None` without one. Consul's token is where its own tools look for it, in the
+/// environment.
+pub fn source(section: &GatewaysSection, disk: &Arc<dyn Disk>) -> Option<Source> {
+    Some(match section.members.as_ref()? {
+        Members::Static(names) => Source::fixed(names),
+        Members::File(path) => Source::File(disk.clone(), path.clone()),
+        Members::Dns(name, port) => Source::Dns(Dns::new(Question::Addresses(name.clone(), *port))),
+        Members::Srv(name) => Source::Dns(Dns::new(Question::Services(name.clone()))),
+        Members::Consul(base, service) => {
+            let token = std::env::var("CONSUL_HTTP_TOKEN").ok().filter(|token| !token.is_empty());
+            Source::Consul(Consul::new(base.clone(), service, token))
         }
     })
 }

@@ -95,8 +95,8 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     let opened = Log::open::<Outgoing>(disk.clone(), clock.clone(), agent_log_config(&config))?;
     let Opened { handle: log, writer, reader: records, .. } = opened;
     let id = data_id(disk.as_ref(), &SystemRandom, &data, log.stats().segments == 0)?;
-    let source = source(&config.gateways, &disk).map_err(StartError::Setting)?;
-    let source = source.ok_or_else(|| StartError::Setting("no gateways are configured".into()))?;
+    let source = source(&config.gateways, &disk)
+        .ok_or_else(|| StartError::Setting("no gateways are configured".into()))?;
     let states = clients.states.clone();
     let (membership, gateways) =
         Membership::new(source, config.gateways.refresh, None, states, clients.clone()).await;

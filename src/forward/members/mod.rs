@@ -1,6 +1,13 @@
 //! Where the members come from. A new source is one file and one line in [`Source`].
 
+mod consul;
+mod dns;
 mod list;
+#[cfg(test)]
+mod tests;
+
+pub use consul::Consul;
+pub use dns::{Dns, Question};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +22,14 @@ pub enum Source {
     Static(Ring),
     /// The lines of a file.
     File(Arc<dyn Disk>, PathBuf),
+    /// A name in DNS.
+    Dns(Dns),
+    /// A service in Consul.
+    Consul(Consul),
 }
+
+/// Consul answers when something has changed: then this is how long it is left alone.
+const CONSUL_REST: Duration = Duration::from_millis(250);
 
 impl Source {
     /// Always these, each `HOST:PORT`.
@@ -31,6 +45,8 @@ impl Source {
         match self {
             Self::Static(ring) => Ok(ring.clone()),
             Self::File(disk, path) => list::read(&**disk, path),
+            Self::Dns(dns) => dns.look().await,
+            Self::Consul(consul) => consul.look().await,
         }
     }
 
@@ -38,7 +54,8 @@ impl Source {
     pub fn rest(&self, refresh: Duration) -> Option<Duration> {
         match self {
             Self::Static(_) => None,
-            Self::File(..) => Some(refresh),
+            Self::File(..) | Self::Dns(_) => Some(refresh),
+            Self::Consul(_) => Some(refresh.min(CONSUL_REST)),
         }
     }
 }
