@@ -6,6 +6,8 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::traffic::{self, Shape};
@@ -151,4 +153,95 @@ async fn what_an_agent_acknowledged_is_forwarded_after_it_was_killed() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let status = agent.json("/status").await;
     assert_eq!(status["forward"]["resumed_spans"], 0, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_sampling_passes_on_its_share_of_the_traces_whole_and_with_their_threshold() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [port()];
+    let gateway = gateway(folder.path(), ports[0]).run();
+    let agent = agent(folder.path(), &ports, "forward: { sample: 25% }\n").run();
+    let kept = |number: u64| traffic::trace_id(number)[9] >= 0xc0;
+    let expected: BTreeMap<_, _> =
+        (0..400).filter(|n| kept(*n)).map(|n| (traffic::hex(&traffic::trace_id(n)), vec![4])).collect();
+    let spans = expected.len() as u64 * 4;
+    assert!((380..420).contains(&spans), "a quarter of 1600: {spans}");
+    send(&agent, 0..400).await;
+    let status = forwarded(&agent, spans).await;
+    assert_eq!(status["forward"]["sampled_out_spans"], 1600 - spans, "{status}");
+    assert_eq!(held(&[&gateway]).await, expected);
+    let status = gateway.json("/status").await;
+    let estimate = status["sample"]["adjusted_count_spans"].as_f64().unwrap();
+    assert!((estimate - 4.0 * spans as f64).abs() < 1.0, "what was dropped by the agent counts: {status}");
+}
+
+/// Sends until told to stop, each request until it is acknowledged, to whichever agent is there by then.
+async fn load(endpoint: Arc<Mutex<String>>, next: Arc<AtomicU64>, stop: Arc<AtomicBool>, acked: Acked) {
+    let mut client = None;
+    while !stop.load(Ordering::Relaxed) {
+        let begin = next.fetch_add(5, Ordering::Relaxed);
+        let spans: Vec<_> = (begin..begin + 5).flat_map(|n| traffic::trace(n, Shape::Plain, 4)).collect();
+        loop {
+            if client.is_none() {
+                let address = endpoint.lock().unwrap().clone();
+                client = traffic::connect(&address).await.ok();
+            }
+            if let Some(connected) = client.as_mut()
+                && traffic::send(connected, spans.clone(), "shop").await.is_ok()
+            {
+                break;
+            }
+            client = None;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        acked.lock().unwrap().extend(begin..begin + 5);
+    }
+}
+
+type Acked = Arc<Mutex<BTreeSet<u64>>>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agent_and_gateway_killed_again_and_again_under_load_lose_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [port(), port()];
+    let starts = ports.map(|port| gateway(folder.path(), port));
+    let mut gateways: Vec<_> = starts.iter().map(Start::run).collect();
+    let start = agent(folder.path(), &ports, "");
+    let mut agent = start.run();
+    let endpoint = Arc::new(Mutex::new(agent.grpc.clone()));
+    let (next, stop, acked) = (Arc::default(), Arc::<AtomicBool>::default(), Acked::default());
+    let senders: Vec<_> = (0..3)
+        .map(|_| tokio::spawn(load(endpoint.clone(), Arc::clone(&next), stop.clone(), acked.clone())))
+        .collect();
+    let seed = traffic::now_nano();
+    for round in 0..15u64 {
+        let dice = traffic::mix(seed ^ round);
+        tokio::time::sleep(Duration::from_millis(dice % 400)).await;
+        if round % 4 == 3 {
+            let which = (dice >> 32) as usize % 2;
+            gateways.remove(which).kill();
+            gateways.insert(which, starts[which].run());
+        } else {
+            agent.kill();
+            agent = start.run();
+            *endpoint.lock().unwrap() = agent.grpc.clone();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    agent
+        .status_when("everything is forwarded", MINUTE, |status| {
+            let forward = &status["forward"];
+            let lanes = forward["gateways"].as_array().unwrap();
+            forward["outstanding_spans"] == 0 && lanes.iter().all(|lane| lane["behind_bytes"] == 0)
+        })
+        .await;
+    let acked = acked.lock().unwrap().clone();
+    assert!(acked.len() > 200, "too little load to mean anything: {}", acked.len());
+    println!("seed {seed}: {} traces acknowledged", acked.len());
+    let expected: BTreeMap<_, _> =
+        acked.iter().map(|n| (traffic::hex(&traffic::trace_id(*n)), vec![4])).collect();
+    assert_eq!(held(&gateways.iter().collect::<Vec<_>>()).await, expected, "seed {seed}");
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod compress;
 pub mod epochs;
 pub mod fleet;
+pub mod head;
 pub mod lane;
 pub mod members;
 pub mod progress;

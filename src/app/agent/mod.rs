@@ -4,6 +4,7 @@ mod operators;
 mod pipeline;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +20,7 @@ use super::start::{data_id, log_config};
 use super::trust::Trust;
 use super::{Companion, Ended, StartError};
 use crate::config::Config;
+use crate::forward::head::HeadSampler;
 use crate::forward::lane::{Courier, LaneConfig};
 use crate::forward::ring::Member;
 use crate::forward::state::States;
@@ -113,7 +115,10 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     let (commits, to_split) = mpsc::channel(COMMITS_MAX);
     let log_writer = spawn_log_writer(&tasks, writer, commits)?;
     let room = Arc::new(Semaphore::new(config.memory.notes as usize));
+    let sampled_out: Arc<AtomicU64> = Arc::default();
+    let head = config.forward.sample.and_then(HeadSampler::new);
     let pipeline = AgentPipeline::new(enriching.enricher.clone(), log.clone(), room.clone());
+    let pipeline = pipeline.sampled(head, sampled_out.clone());
     let receiver = receiver(&config, &clock, &tasks, pipeline, &trust)?;
     let operators = AgentOperators {
         config: Arc::new(config),
@@ -128,6 +133,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
         clients,
         trust: trust.clone(),
         enricher: enriching.enricher.clone(),
+        sampled_out,
     };
 
     let (receiving, everything) = (Shutdown::new(), Shutdown::new());

@@ -1,7 +1,7 @@
 //! What an agent tells of itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -41,6 +41,7 @@ pub(super) struct AgentOperators {
     pub(super) clients: Clients,
     pub(super) trust: Arc<Trust>,
     pub(super) enricher: Arc<Enricher>,
+    pub(super) sampled_out: Arc<AtomicU64>,
 }
 
 impl AgentOperators {
@@ -86,7 +87,7 @@ impl AgentOperators {
             forwarded: sums.forwarded,
             refused: sums.refused,
             outstanding: sums.outstanding(),
-            sampled_out: 0,
+            sampled_out: self.sampled_out.load(Ordering::Relaxed),
             lanes: lanes.iter().map(|lane| self.lane(lane, end)).collect(),
         }
     }
@@ -95,7 +96,7 @@ impl AgentOperators {
         let (queue_bytes, progress, oldest) =
             lane.with_queue(|queue| (queue.outstanding_bytes(), queue.progress(), queue.oldest_unix_nano()));
         let age = oldest.map_or(0, |oldest| self.clock.now_unix_nano().saturating_sub(oldest));
-        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let is_member = self.gateways.members.borrow().has(&lane.member);
         let name = if lane.member.is_nobody() { "(nobody)" } else { lane.member.as_str() };
         LaneStats {

@@ -4,6 +4,8 @@
 mod catching_up;
 pub mod couriers;
 mod splitter;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
