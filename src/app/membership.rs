@@ -45,8 +45,8 @@ pub fn source(section: &GatewaysSection, disk: &Arc<dyn Disk>) -> Option<Source>
     Some(match section.members.as_ref()? {
         Members::Static(names) => Source::fixed(names),
         Members::File(path) => Source::File(disk.clone(), path.clone()),
-        Members::Dns(name, port) => Source::Dns(Dns::new(Question::Addresses(name.clone(), *port))),
-        Members::Srv(name) => Source::Dns(Dns::new(Question::Services(name.clone()))),
+        Members::Dns(name, port) => Source::Dns(Box::new(Dns::new(Question::Addresses(name.clone(), *port)))),
+        Members::Srv(name) => Source::Dns(Box::new(Dns::new(Question::Services(name.clone())))),
         Members::Consul(base, service) => {
             let token = std::env::var("CONSUL_HTTP_TOKEN").ok().filter(|token| !token.is_empty());
             Source::Consul(Consul::new(base.clone(), service, token))

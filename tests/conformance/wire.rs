@@ -91,7 +91,8 @@ async fn a_success_has_no_partial_success_and_an_empty_request_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_with_an_invalid_id_are_rejected_by_partial_success_and_their_batch_is_not() {
     let server = Server::start("{}");
-    let damages: [(&str, fn(&mut opentelemetry_proto::tonic::trace::v1::Span)); 4] = [
+    type Damage = fn(&mut opentelemetry_proto::tonic::trace::v1::Span);
+    let damages: [(&str, Damage); 4] = [
         ("trace_id is all zeros", |span| span.trace_id = vec![0; 16]),
         ("trace_id has 5 bytes", |span| span.trace_id = vec![1; 5]),
         ("span_id is all zeros", |span| span.span_id = vec![0; 8]),

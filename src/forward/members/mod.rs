@@ -23,7 +23,7 @@ pub enum Source {
     /// The lines of a file.
     File(Arc<dyn Disk>, PathBuf),
     /// A name in DNS.
-    Dns(Dns),
+    Dns(Box<Dns>),
     /// A service in Consul.
     Consul(Consul),
 }

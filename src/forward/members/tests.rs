@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,10 +11,13 @@ use tokio::sync::watch;
 use super::*;
 use crate::forward::ring::Member;
 
+/// Of each instance its node's address and its own.
+type Instances = Vec<(&'static str, &'static str)>;
+
 /// A Consul that knows one service: its index is how often it changed, and it blocks until it is higher than asked for.
 #[derive(Clone)]
 struct FakeConsul {
-    instances: Arc<watch::Sender<(u64, Vec<(&'static str, &'static str)>)>>,
+    instances: Arc<watch::Sender<(u64, Instances)>>,
     asked: Arc<AtomicU64>,
 }
 
