@@ -131,19 +131,8 @@ pub async fn run(
         started = start::start(config, clock, tasks.clone()) => started?,
         () = &mut stop => return Ok(Ended::Cleanly),
     };
-    if let Some(companion) = companion {
-        let needs = "what is sent from here needs OTLP/gRPC on TCP without TLS and credentials";
-        let endpoint = started.grpc_endpoint.clone().ok_or_else(|| StartError::Setting(needs.into()))?;
-        let future = companion(endpoint, started.receiving.token());
-        let _runs_until_the_receivers_stop = tasks.spawn("companion", future);
-    }
-    let died = tokio::select! {
-        () = &mut stop => false,
-        panicked = tasks.first_panic() => {
-            tracing::error!(task = panicked.task, reason = panicked.message, "a task died; stopping");
-            true
-        }
-    };
+    accompany(&tasks, companion, started.grpc_endpoint.as_ref(), &started.receiving)?;
+    let died = died_before(&tasks, stop).await;
     if let Some(fleet) = started.fleet.clone().filter(|_| !died) {
         joining::leave(&fleet, &started.gauges, &*draining_clock, drain_max).await;
     }
@@ -154,6 +143,31 @@ pub async fn run(
         );
     }
     Ok(if died { Ended::Uncleanly } else { Ended::Cleanly })
+}
+
+/// Starts what runs beside the daemon and sends to it.
+fn accompany(
+    tasks: &Tasks,
+    companion: Option<Companion>,
+    grpc_endpoint: Option<&String>,
+    receiving: &Shutdown,
+) -> Result<(), StartError> {
+    let Some(companion) = companion else { return Ok(()) };
+    let needs = "what is sent from here needs OTLP/gRPC on TCP without TLS and credentials";
+    let endpoint = grpc_endpoint.cloned().ok_or_else(|| StartError::Setting(needs.into()))?;
+    let _runs_until_the_receivers_stop = tasks.spawn("companion", companion(endpoint, receiving.token()));
+    Ok(())
+}
+
+/// Waits until `stop` says so, or a task dies; says whether one did.
+async fn died_before(tasks: &Tasks, stop: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = stop => false,
+        panicked = tasks.first_panic() => {
+            tracing::error!(task = panicked.task, reason = panicked.message, "a task died; stopping");
+            true
+        }
+    }
 }
 
 /// Stops receiving, answers what is in flight, flushes what is kept, closes the log, stops answering questions.

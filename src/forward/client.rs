@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::compress::Compression;
+use crate::runtime::OnRuntime;
 
 /// The method that takes spans.
 pub const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -276,17 +277,5 @@ impl Body for Pieces {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-#[derive(Clone)]
-struct OnRuntime(Handle);
-
-impl<F> hyper::rt::Executor<F> for OnRuntime
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.0.spawn(stream);
     }
 }

@@ -23,8 +23,8 @@ use super::room::{Peer, Room};
 use super::stats::ReceiveStats;
 use super::{Ingest, otlp_grpc, otlp_http};
 use crate::auth::{ClientCertificate, Gate};
-use crate::runtime::Clock;
 use crate::runtime::net::{Connection, Http, Incoming, Listener, sniff};
+use crate::runtime::{Clock, OnRuntime};
 
 /// A message in one frame is never copied; more than this in a frame is not worth the buffer.
 const H2_FRAME_BYTES: u32 = 1024 * 1024;
@@ -271,17 +271,4 @@ fn http2_builder(config: &ReceiveConfig, tasks: Handle) -> http2::Builder<OnRunt
     builder.keep_alive_interval(config.keepalive_interval);
     builder.keep_alive_timeout(config.keepalive_timeout);
     builder
-}
-
-/// Runs the streams of a connection where the connection runs.
-#[derive(Clone)]
-struct OnRuntime(Handle);
-
-impl<F> hyper::rt::Executor<F> for OnRuntime
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        self.0.spawn(stream);
-    }
 }

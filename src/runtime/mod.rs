@@ -23,6 +23,6 @@ pub use drain::{Drain, DrainReport, Shutdown};
 pub use lock::{DirLock, LockError};
 pub use process::ProcessUsage;
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use tasks::{Panicked, TaskHandle, Tasks};
+pub use tasks::{OnRuntime, Panicked, TaskHandle, Tasks};
 pub use tenant::{RequestId, Tenant};
 pub use watch::FileWatch;

@@ -26,6 +26,19 @@ pub struct Panicked {
     pub message: String,
 }
 
+/// Runs the streams of an HTTP/2 connection where the connection runs.
+#[derive(Clone, Debug)]
+pub struct OnRuntime(pub Handle);
+
+impl<F> hyper::rt::Executor<F> for OnRuntime
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
 /// Spawns tasks and threads, and hears of the first that panics. Cheap to clone.
 #[derive(Clone)]
 pub struct Tasks {

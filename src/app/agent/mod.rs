@@ -18,7 +18,7 @@ use super::membership::{Gateways, Membership, source};
 use super::receiving::receiver;
 use super::start::{data_id, log_config};
 use super::trust::Trust;
-use super::{Companion, Ended, StartError};
+use super::{Companion, Ended, StartError, accompany, died_before};
 use crate::config::Config;
 use crate::forward::head::HeadSampler;
 use crate::forward::lane::{Courier, LaneConfig};
@@ -65,19 +65,8 @@ pub async fn run(
         started = start(config, clock, tasks.clone()) => started?,
         () = &mut stop => return Ok(Ended::Cleanly),
     };
-    if let Some(companion) = companion {
-        let needs = "what is sent from here needs OTLP/gRPC on TCP without TLS and credentials";
-        let endpoint = started.grpc_endpoint.clone().ok_or_else(|| StartError::Setting(needs.into()))?;
-        let future = companion(endpoint, started.receiving.token());
-        let _runs_until_the_receivers_stop = tasks.spawn("companion", future);
-    }
-    let died = tokio::select! {
-        () = &mut stop => false,
-        panicked = tasks.first_panic() => {
-            tracing::error!(task = panicked.task, reason = panicked.message, "a task died; stopping");
-            true
-        }
-    };
+    accompany(&tasks, companion, started.grpc_endpoint.as_ref(), &started.receiving)?;
+    let died = died_before(&tasks, stop).await;
     tracing::info!("stopping");
     drain(started, deadline).await;
     Ok(if died { Ended::Uncleanly } else { Ended::Cleanly })
