@@ -69,3 +69,34 @@ async fn while_the_bucket_is_away_spans_are_taken_and_found_and_later_they_are_s
     let found = daemon.search("{}", 10).await;
     assert_eq!(found.values().map(Vec::len).collect::<Vec<_>>(), [3]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_come_from_a_profile_where_the_environment_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(&folder.path().join("s3")).await;
+    let profile = folder.path().join("credentials");
+    let keys =
+        |secret: &str| format!("[tracing]\naws_access_key_id = access\naws_secret_access_key = {secret}\n");
+    std::fs::write(&profile, keys("secret")).unwrap();
+    let with_profile = || {
+        let profile = profile.to_str().unwrap();
+        let start =
+            start(folder.path(), &bucket).env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
+        start.env("AWS_SHARED_CREDENTIALS_FILE", profile).env("AWS_PROFILE", "tracing")
+    };
+    let daemon = with_profile().run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    traffic::send(&mut client, traffic::trace(1, Shape::Plain, 3), "shop").await.unwrap();
+    daemon.settle(Duration::from_secs(90)).await;
+    assert!(objects(&bucket.folder).iter().any(|object| object.ends_with(".parquet")));
+    drop(daemon);
+
+    // And they are used: others are refused, and the spans wait.
+    std::fs::write(&profile, keys("another")).unwrap();
+    let daemon = with_profile().run();
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    traffic::send(&mut client, traffic::trace(2, Shape::Plain, 3), "shop").await.unwrap();
+    let refused =
+        |status: &serde_json::Value| status["store"]["retries"].as_u64().is_some_and(|retries| retries > 0);
+    daemon.status_when("the store refuses", Duration::from_secs(60), refused).await;
+}

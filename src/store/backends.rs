@@ -16,6 +16,7 @@ use object_store::{
 };
 use url::Url;
 
+use super::credentials::Chain;
 use super::error::{ErrorKind, StoreError, is_in_other_region, is_region, other_region};
 
 /// What a store is behind.
@@ -230,6 +231,9 @@ async fn region_of(bucket: &str) -> Option<String> {
 fn s3(store: &str, url: Url) -> Result<Location, StoreError> {
     let mut builder =
         AmazonS3Builder::from_env().with_bucket_name(bucket(store, &url)?).with_retry(retries());
+    if Chain::is_needed(|name| std::env::var(name).ok()) {
+        builder = builder.with_credentials(Arc::new(Chain::default()));
+    }
     let mut options = client();
     if let Some(endpoint) = s3_endpoint() {
         options = options.with_allow_http(endpoint.starts_with("http://"));

@@ -7,18 +7,17 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_bucket_lifecycle_configuration::PutBucketLifecycleConfigurationError;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration,
     LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter, Tag,
 };
-use aws_smithy_http_client::Builder as HttpClientBuilder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use twox_hash::XxHash3_64;
 
-use super::backends::{Backend, Location, s3_endpoint};
+use super::backends::{Backend, Location};
+use super::credentials::shared_config;
 use super::error::{ErrorKind, StoreError};
 use super::retention::RetentionPolicy;
 use crate::sample::RetentionTerms;
@@ -246,12 +245,7 @@ fn class_rules(prefix: &str, policy: &RetentionPolicy) -> Result<Vec<LifecycleRu
 
 /// A client from the usual chain: environment, profiles, web identity, instance metadata.
 async fn client() -> Client {
-    let http = HttpClientBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http);
-    if let Some(endpoint) = s3_endpoint() {
-        loader = loader.endpoint_url(endpoint);
-    }
-    client_of(&loader.load().await)
+    client_of(&shared_config().await)
 }
 
 /// A client with these settings; a custom endpoint is addressed path style, and asked for no more checksums than it must know.

@@ -5,6 +5,7 @@
 mod backends;
 mod checksum;
 mod compact;
+mod credentials;
 mod error;
 mod index;
 mod inventory;
