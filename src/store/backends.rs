@@ -232,7 +232,7 @@ fn s3(store: &str, url: Url) -> Result<Location, StoreError> {
     let mut builder =
         AmazonS3Builder::from_env().with_bucket_name(bucket(store, &url)?).with_retry(retries());
     if Chain::is_needed(|name| std::env::var(name).ok()) {
-        builder = builder.with_credentials(Arc::new(Chain::default()));
+        builder = builder.with_credentials(Arc::new(Chain::new()));
     }
     let mut options = client();
     if let Some(endpoint) = s3_endpoint() {

@@ -11,10 +11,12 @@ fn keys_in_the_environment_need_no_chain() {
 
 #[test]
 fn a_credential_is_good_until_shortly_before_it_expires() {
-    let credential = AwsCredential { key_id: "k".into(), secret_key: "s".into(), token: None };
-    let known = |expires| Known { credential: Arc::new(credential.clone()), expires };
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let known = |expires| {
+        let credential = AwsCredential { key_id: "k".into(), secret_key: "s".into(), token: None };
+        Known { credential: Arc::new(credential), expires }
+    };
+    let (now, early) = (1_000_000_000_000_000, EARLY.as_nanos() as u64);
     assert!(known(None).is_good_at(now));
-    assert!(known(Some(now + EARLY + Duration::from_secs(1))).is_good_at(now));
-    assert!(!known(Some(now + EARLY)).is_good_at(now));
+    assert!(known(Some(now + early + 1)).is_good_at(now));
+    assert!(!known(Some(now + early)).is_good_at(now));
 }
