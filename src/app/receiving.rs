@@ -5,8 +5,22 @@ use std::sync::Arc;
 use super::StartError;
 use super::trust::Trust;
 use crate::config::{Config, RateSection};
-use crate::receive::{Ingest, OriginPattern, Rate, Rates, ReceiveConfig, Receiver};
-use crate::runtime::{Clock, Tasks};
+use crate::receive::{Ingest, OriginPattern, Protocol, Rate, Rates, ReceiveConfig, Receiver};
+use crate::runtime::net::Listener;
+use crate::runtime::{Clock, Shutdown, TaskHandle, Tasks};
+
+/// Serves OTLP on both listeners until `receiving` stops.
+pub(super) fn serve<I: Ingest>(
+    tasks: &Tasks,
+    receiver: Receiver<I>,
+    (grpc, http): (Listener, Listener),
+    receiving: &Shutdown,
+) -> Vec<TaskHandle<()>> {
+    vec![
+        tasks.spawn("otlp-grpc", receiver.clone().serve(Protocol::Grpc, grpc, receiving.token())),
+        tasks.spawn("otlp-http", receiver.serve(Protocol::Http, http, receiving.token())),
+    ]
+}
 
 pub(super) fn receiver<I: Ingest>(
     config: &Config,

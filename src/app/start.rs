@@ -23,7 +23,7 @@ use super::listeners::Listeners;
 use super::memory::{Memory, NotesBudget, questions};
 use super::noting;
 use super::pin::Pinning;
-use super::receiving::receiver;
+use super::receiving::{receiver, serve};
 use super::recording;
 use super::replay::{replayed, resume};
 use super::rescue::{Rescuing, WISHES_QUEUE};
@@ -36,7 +36,6 @@ use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::log::{LogConfig, LogWriter, Opened, Recorder};
 use crate::query::{Engine, Recent};
-use crate::receive::Protocol;
 use crate::rules_source::{RulesHistory, RulesState};
 use crate::runtime::{
     Clock, CpuPool, DirLock, Disk, Random, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks, cpu::cores,
@@ -232,7 +231,6 @@ pub(super) async fn start(
         events: events.clone(),
     };
 
-    let token = receiving.token();
     let grpc_endpoint = listeners.grpc_endpoint().filter(|_| !trust.gate.asks());
     let mut others = vec![
         keeping,
@@ -255,10 +253,7 @@ pub(super) async fn start(
     let api_token = everything.token();
     let Listeners { grpc, http, api: api_listener } = listeners;
     others.push(tasks.spawn("api", async move { api.serve(api_listener, api_token).await }));
-    let receivers = vec![
-        tasks.spawn("otlp-grpc", receiver.clone().serve(Protocol::Grpc, grpc, token.clone())),
-        tasks.spawn("otlp-http", receiver.serve(Protocol::Http, http, token)),
-    ];
+    let receivers = serve(&tasks, receiver, (grpc, http), &receiving);
     Ok(Started {
         grpc_endpoint,
         receiving,

@@ -239,11 +239,7 @@ impl Store {
     async fn layout(&self, tenant: &Tenant) -> Result<&'static Layout, StoreError> {
         let table = self.table(tenant, TableKind::Spans)?;
         let wanted = self.config.columns.clone();
-        blocking(move || match wanted.is_empty() {
-            true => table.layout(),
-            false => table.ensure_columns(&wanted),
-        })
-        .await
+        blocking(move || table.layout_with(&wanted)).await
     }
 
     /// Whether a batch is in a table; makes the table if it is not there.

@@ -15,7 +15,7 @@ use super::forwarding::couriers::{Clients, ToGateway};
 use super::forwarding::{COMMITS_MAX, Couriers, Forwarding, ForwardingConfig, Outgoing, OutgoingLog};
 use super::listeners::Listeners;
 use super::membership::{Gateways, Membership, source};
-use super::receiving::receiver;
+use super::receiving::{receiver, serve};
 use super::start::{data_id, log_config};
 use super::trust::Trust;
 use super::{Companion, Ended, StartError, accompany, died_before};
@@ -25,7 +25,6 @@ use crate::forward::lane::{Courier, LaneConfig};
 use crate::forward::ring::Member;
 use crate::forward::state::States;
 use crate::log::{Log, LogConfig, LogWriter, Opened, Recorder};
-use crate::receive::Protocol;
 use crate::runtime::net::Listener;
 use crate::runtime::{Clock, DirLock, Disk, Drain, RealDisk, Shutdown, SystemRandom, TaskHandle, Tasks};
 use operators::AgentOperators;
@@ -126,7 +125,6 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     };
 
     let (receiving, everything) = (Shutdown::new(), Shutdown::new());
-    let token = receiving.token();
     let grpc_endpoint = listeners.grpc_endpoint().filter(|_| !trust.gate.asks());
     let Listeners { grpc, http, api } = listeners;
     let splitter = forwarding.splitter(to_split, gateways.ring);
@@ -138,10 +136,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     ];
     others.extend(enriching.spawn(&tasks, &everything));
     others.extend(trust.follow(&tasks, disk, everything.clone())?);
-    let receivers = vec![
-        tasks.spawn("otlp-grpc", receiver.clone().serve(Protocol::Grpc, grpc, token.clone())),
-        tasks.spawn("otlp-http", receiver.serve(Protocol::Http, http, token)),
-    ];
+    let receivers = serve(&tasks, receiver, (grpc, http), &receiving);
     Ok(Started {
         grpc_endpoint,
         receiving,

@@ -9,7 +9,7 @@ use delta_kernel::transaction::UpdateTableOperation;
 
 use super::{ENGINE_INFO, Table};
 use crate::store::error::StoreError;
-use crate::store::schema::{ADDED_MAX, ATTRIBUTE_METADATA, AddedColumn, Layout, TableKind};
+use crate::store::schema::{ADDED_MAX, ATTRIBUTE_METADATA, AddedColumn, ColumnType, Layout, TableKind};
 
 impl Table {
     /// The columns of the table's files, as its newest version has them. Blocks.
@@ -25,12 +25,22 @@ impl Table {
         Layout::with(schema.fields().filter_map(added_column).collect())
     }
 
-    /// Adds those of these columns to the table that it lacks; gives the columns that it has then. A column whose name is taken
-    /// is left out, and said so. Blocks.
-    pub(in crate::store) fn ensure_columns(
+    /// The columns to write with, right after the table was looked at: only where some of `wanted` are not there it is looked at
+    /// again, and gets them. Blocks.
+    pub(in crate::store) fn layout_with(
         &self,
         wanted: &[AddedColumn],
     ) -> Result<&'static Layout, StoreError> {
+        let seen = self.latest.lock().as_ref().map(|snapshot| self.layout_at(snapshot));
+        match seen {
+            Some(layout) if wanted.iter().all(|column| layout.added().contains(column)) => Ok(layout),
+            _ => self.ensure_columns(wanted),
+        }
+    }
+
+    /// Adds those of these columns to the table that it lacks; gives the columns that it has then. A column whose name is taken
+    /// is left out, and said so. Blocks.
+    fn ensure_columns(&self, wanted: &[AddedColumn]) -> Result<&'static Layout, StoreError> {
         let mut layout = Layout::standard();
         let done = self.transact(|snapshot| {
             layout = self.layout_at(snapshot);
@@ -60,11 +70,7 @@ impl Table {
 }
 
 fn field_of(column: &AddedColumn) -> StructField {
-    let kind = if column.kind() == crate::store::schema::ColumnType::Long {
-        DataType::LONG
-    } else {
-        DataType::STRING
-    };
+    let kind = if column.kind() == ColumnType::Long { DataType::LONG } else { DataType::STRING };
     let attribute = MetadataValue::String(column.attribute().to_owned());
     StructField::nullable(column.column(), kind).with_metadata([(ATTRIBUTE_METADATA, attribute)])
 }
