@@ -21,10 +21,10 @@ pub(super) fn attribute(raw: &[u8]) -> Result<Attribute<'_>, WireError> {
     }
 }
 
-/// A `KeyValue` as every SDK writes it: key, then value, both short, one scalar in the value, all text ASCII. Nearly
+/// A `KeyValue` as every SDK writes it, checked: key, then value, both short, one scalar in the value, all text ASCII. Nearly
 /// all attributes are of this form, and spans are mostly attributes. `None` for any other form, right or wrong.
 #[inline(always)]
-fn usual_attribute(raw: &[u8]) -> Option<Attribute<'_>> {
+pub(super) fn usual_attribute(raw: &[u8]) -> Option<Attribute<'_>> {
     let [0x0a, key_length @ 0..=0x7f, rest @ ..] = raw else {
         return None;
     };

@@ -11,6 +11,7 @@ mod check;
 mod condition;
 mod config;
 mod detectors;
+mod ends;
 mod facts;
 mod merge;
 mod pods;

@@ -63,6 +63,11 @@ impl Programs {
         self.programs.len()
     }
 
+    /// The keys that have actions.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.programs.iter().map(|program| &program.key[..])
+    }
+
     /// The actions on this key, and their index.
     #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Option<(usize, &Program)> {

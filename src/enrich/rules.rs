@@ -4,6 +4,7 @@ use super::actions::Op;
 use super::condition::Condition;
 use super::config::{Action, AttributeValue, EnrichConfig, Put, Scope, Source};
 use super::detectors::Detected;
+use super::ends::Ends;
 use super::pods::Pods;
 use super::program::Programs;
 use super::redact::{REDACTED, Redactor};
@@ -20,6 +21,10 @@ pub(super) struct Rules {
     /// What actions want to know of senders.
     pub(super) senders: SenderKeys,
     pub(super) redactor: Redactor,
+    /// Keys that an attribute of a span without a script may have for anything to be done to it,
+    pub(super) span_ends: Ends,
+    /// and one of an event, a link, a scope.
+    pub(super) other_ends: Ends,
 }
 
 /// What is done to the attributes of one scope.
@@ -61,9 +66,15 @@ impl Rules {
             config.actions.iter().any(|action| action.when.is_some() && scopes.contains(&action.scope))
         };
         let resource_is_asked = asks(&[Scope::Span, Scope::Scope, Scope::Event]);
+        let span = ScopeRules::compile(Scope::Span, span, asks(&[Scope::Event]));
+        let other_ends = if redactor.reads_values { Ends::all() } else { redactor.keys.ends().clone() };
+        let mut span_ends = other_ends.clone();
+        span.programs.keys().for_each(|key| span_ends.add(key));
         Self {
             resource: ScopeRules::compile(Scope::Resource, resource, resource_is_asked),
-            span: ScopeRules::compile(Scope::Span, span, asks(&[Scope::Event])),
+            span,
+            span_ends,
+            other_ends,
             scope,
             event,
             senders,

@@ -32,6 +32,7 @@ impl Rulebook {
             service: 0,
             scratch: versions.iter().map(|_| Scratch::default()).collect(),
             versions,
+            texts: versions.iter().any(|rules| rules.program().asks_texts()),
             notes: Notes { rules_version: versions.last().map_or(0, |v| v.version()), ..Notes::default() },
             places: HashMap::default(),
         };
@@ -52,6 +53,8 @@ struct Scan<'v> {
     /// The number of the service whose spans come now.
     service: u16,
     versions: &'v [Arc<RuleSet>],
+    /// Whether any of them asks for names and messages.
+    texts: bool,
     scratch: SmallVec<[Scratch; 1]>,
     notes: Notes,
     /// Where in the notes a trace is.
@@ -72,7 +75,7 @@ impl Scan<'_> {
         for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
             rules.program().begin_span(scratch);
         }
-        let view = SpanView::parse_with(raw, |attribute| {
+        let view = SpanView::parse_with(raw, self.texts, |attribute| {
             let key = key_of(attribute)?;
             for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
                 rules.program().attribute(key, attribute, scratch)?;

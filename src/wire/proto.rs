@@ -141,6 +141,20 @@ impl<'a> Fields<'a> {
         Ok(Some(Field { number, kind }))
     }
 
+    /// The content of the next field if that begins with this tag (a byte, of a length-delimited field) and has less than
+    /// 128 bytes; else nothing is read. Spans are mostly attributes, one after the other and short: asking for one of those
+    /// first is a few comparisons that nearly always turn out the same, where [`Fields::read`] is two jumps to anywhere.
+    #[inline(always)]
+    pub fn read_short(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let [first, length @ 0..=0x7f, rest @ ..] = self.rest else { return None };
+        if *first != tag {
+            return None;
+        }
+        let (content, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.rest = rest;
+        Some(content)
+    }
+
     #[inline(always)]
     fn read_varint(&mut self) -> Result<u64, WireError> {
         match self.rest {

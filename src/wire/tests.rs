@@ -72,7 +72,7 @@ fn a_view_reads_what_prost_wrote() {
     assert_eq!(ScopeView::parse(scope.scope().unwrap()).unwrap().name, "lib");
     let mut seen = 0;
     let raw = scope.spans().next().unwrap().unwrap();
-    let span = SpanView::parse_with(raw, |_| {
+    let span = SpanView::parse_with(raw, true, |_| {
         seen += 1;
         Ok(())
     })

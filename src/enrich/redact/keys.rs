@@ -5,15 +5,13 @@
 //! `x-token` and `accessToken`, but neither `tokens` nor `betoken`.
 
 use crate::enrich::config::RedactConfig;
+use crate::enrich::ends::Ends;
 
-/// A compiled list of secret keys. Each attribute of each span is asked about: two table look-ups answer for nearly
-/// all of them.
+/// A compiled list of secret keys. Nearly every key is told not to be one by how it ends.
 #[derive(Debug)]
 pub(in crate::enrich) struct Matcher {
     listed: Vec<Listed>,
-    /// For each last byte (as sent), the second to last bytes that some listed key has, as bits by their low five bits.
-    /// All bits where a listed key has one byte only.
-    ends: [u32; 256],
+    ends: Ends,
 }
 
 /// A listed key.
@@ -51,32 +49,23 @@ impl Matcher {
     pub(in crate::enrich) fn compile(config: &RedactConfig) -> Self {
         let keys: &[String] = if config.enabled { &config.keys } else { &[] };
         let listed: Vec<_> = keys.iter().filter(|key| !key.is_empty()).map(|key| Listed::new(key)).collect();
-        let mut ends = [0; 256];
-        for last_sent in 0..=255u8 {
-            for key in listed.iter().map(|listed| &listed.key[..]) {
-                ends[usize::from(last_sent)] |= match key {
-                    [.., before, last] if *last == fold(last_sent) => 1 << (before & 31),
-                    [last] if *last == fold(last_sent) => u32::MAX,
-                    _ => 0,
-                };
-            }
-        }
+        let mut ends = Ends::none();
+        listed.iter().for_each(|listed| ends.add(&listed.key));
         Self { listed, ends }
     }
 
     /// The listed key, by its index, because of which the attribute with this key holds a secret.
     #[inline]
     pub(in crate::enrich) fn find(&self, key: &[u8]) -> Option<usize> {
-        let (before, last) = match key {
-            [.., before, last] => (*before, *last),
-            [last] => (0, *last),
-            [] => return None,
-        };
-        let bits = self.ends[usize::from(last)];
-        if bits == 0 || bits >> (fold(before) & 31) & 1 == 0 {
+        if key.is_empty() || !self.ends.may_have(key) {
             return None;
         }
         self.find_listed(key)
+    }
+
+    /// How the listed keys end.
+    pub(in crate::enrich) fn ends(&self) -> &Ends {
+        &self.ends
     }
 
     fn find_listed(&self, key: &[u8]) -> Option<usize> {

@@ -3,7 +3,7 @@
 use super::{Index, Nested, Walk, check};
 use crate::enrich::config::Scope;
 use crate::enrich::stats::Place;
-use crate::wire::{WireError, put_bytes_field};
+use crate::wire::{Field, Fields, SPAN_ATTRIBUTE_TAG, WireError, offset_in, put_bytes_field};
 
 /// The field number of a span's attributes.
 const ATTRIBUTES: u32 = 9;
@@ -17,6 +17,15 @@ struct Identity<'w> {
     span_id: &'w [u8],
     parent_span_id: &'w [u8],
     name: &'w str,
+}
+
+/// What of a span has been come by.
+#[derive(Default)]
+struct Seen<'w> {
+    identity: Identity<'w>,
+    name: bool,
+    /// Attributes, where a script counts them.
+    attributes: usize,
 }
 
 impl<'w> Walk<'w> {
@@ -70,48 +79,67 @@ impl<'w> Walk<'w> {
     }
 
     fn span_fields(&mut self, raw: &'w [u8], is_scripted: bool) -> Result<Identity<'w>, WireError> {
-        let mut identity = Identity::default();
-        let programs = &self.rules.span.programs;
-        let (mut index, mut has_name) = (0, false);
+        let mut seen = Seen::default();
         self.seen.fill(false);
-        self.each_field(raw, |walk, field, start| {
-            match field.number {
-                1 => identity.trace_id = field.bytes("span.trace_id")?,
-                2 => identity.span_id = field.bytes("span.span_id")?,
-                3 => check::text(&field, "span.trace_state")?,
-                4 => identity.parent_span_id = field.bytes("span.parent_span_id")?,
-                NAME => {
-                    identity.name = field.text("span.name")?;
-                    walk.name(start, Some(identity.name), is_scripted);
-                    has_name = true;
-                }
-                6 => check::number(&field, "span.kind")?,
-                7 => check::fixed64(&field, "span.start_time_unix_nano")?,
-                8 => check::fixed64(&field, "span.end_time_unix_nano")?,
-                ATTRIBUTES => {
-                    let nested = Nested { number: field.number, start, raw: field.bytes("an attribute")? };
-                    if is_scripted {
-                        walk.scripted(Scope::Span, nested, index)?;
-                        index += 1;
-                    } else {
-                        walk.attribute_with(Scope::Span, nested, programs)?;
-                    }
-                }
-                10 => check::number(&field, "span.dropped_attributes_count")?,
-                11 => walk.event(Nested { number: 11, start, raw: field.bytes("span.events")? })?,
-                12 => check::number(&field, "span.dropped_events_count")?,
-                13 => walk.link(Nested { number: 13, start, raw: field.bytes("span.links")? })?,
-                14 => check::number(&field, "span.dropped_links_count")?,
-                15 => walk.status(Nested { number: 15, start, raw: field.bytes("span.status")? })?,
-                16 => check::fixed32(&field, "span.flags")?,
-                _ => check::unknown(&field)?,
+        let base = offset_in(self.body, raw);
+        let mut fields = Fields::new(raw);
+        loop {
+            let mut start = base + fields.offset();
+            while !is_scripted && let Some(raw) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
+                self.span_attribute(Nested { number: ATTRIBUTES, start, raw })?;
+                start = base + fields.offset();
             }
-            Ok(())
-        })?;
-        if is_scripted && !has_name {
+            let Some(field) = fields.read()? else { break };
+            self.span_field(&mut seen, field, start, is_scripted)?;
+        }
+        if is_scripted && !seen.name {
             self.name(self.end_of(raw), None, true);
         }
-        Ok(identity)
+        Ok(seen.identity)
+    }
+
+    /// The field of a span that begins at `start`.
+    #[inline(always)]
+    fn span_field(
+        &mut self,
+        seen: &mut Seen<'w>,
+        field: Field<'w>,
+        start: usize,
+        is_scripted: bool,
+    ) -> Result<(), WireError> {
+        let identity = &mut seen.identity;
+        match field.number {
+            1 => identity.trace_id = field.bytes("span.trace_id")?,
+            2 => identity.span_id = field.bytes("span.span_id")?,
+            3 => check::text(&field, "span.trace_state")?,
+            4 => identity.parent_span_id = field.bytes("span.parent_span_id")?,
+            NAME => {
+                identity.name = field.text("span.name")?;
+                seen.name = true;
+                self.name(start, Some(identity.name), is_scripted);
+            }
+            6 => check::number(&field, "span.kind")?,
+            7 => check::fixed64(&field, "span.start_time_unix_nano")?,
+            8 => check::fixed64(&field, "span.end_time_unix_nano")?,
+            ATTRIBUTES => {
+                let nested = Nested { number: field.number, start, raw: field.bytes("an attribute")? };
+                if is_scripted {
+                    self.scripted(Scope::Span, nested, seen.attributes)?;
+                    seen.attributes += 1;
+                } else {
+                    self.span_attribute(nested)?;
+                }
+            }
+            10 => check::number(&field, "span.dropped_attributes_count")?,
+            11 => self.event(Nested { number: 11, start, raw: field.bytes("span.events")? })?,
+            12 => check::number(&field, "span.dropped_events_count")?,
+            13 => self.link(Nested { number: 13, start, raw: field.bytes("span.links")? })?,
+            14 => check::number(&field, "span.dropped_links_count")?,
+            15 => self.status(Nested { number: 15, start, raw: field.bytes("span.status")? })?,
+            16 => check::fixed32(&field, "span.flags")?,
+            _ => check::unknown(&field)?,
+        }
+        Ok(())
     }
 
     fn event(&mut self, event: Nested<'w>) -> Result<(), WireError> {

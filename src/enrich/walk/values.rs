@@ -10,8 +10,17 @@ use crate::enrich::stats::Hit;
 use crate::wire::{AnyView, DEPTH_MAX, WireError, WireKind, put_any, put_attribute_raw, put_bytes_field};
 
 impl<'w> Walk<'w> {
+    /// An attribute of a span without a script.
+    #[inline(always)]
+    pub(super) fn span_attribute(&mut self, nested: Nested<'w>) -> Result<(), WireError> {
+        let rules = self.rules;
+        match check::usual_attribute(nested.raw) {
+            Some(attribute) if !rules.span_ends.may_have(attribute.key) => Ok(()),
+            _ => self.attribute_with(Scope::Span, nested, &rules.span.programs),
+        }
+    }
+
     /// An attribute of a scope that can have actions.
-    #[inline]
     pub(super) fn attribute_with(
         &mut self,
         scope: Scope,
@@ -50,6 +59,9 @@ impl<'w> Walk<'w> {
     #[inline]
     pub(super) fn attribute(&mut self, nested: Nested<'w>) -> Result<(), WireError> {
         let attribute = check::attribute(nested.raw)?;
+        if !attribute.is_nested && !self.rules.other_ends.may_have(attribute.key) {
+            return Ok(());
+        }
         self.redact_or_keep(nested, &attribute, DEPTH_MAX)
     }
 

@@ -4,6 +4,7 @@
 mod atom;
 mod build;
 mod condition;
+mod conjunctions;
 mod dnf;
 mod durations;
 mod keys;

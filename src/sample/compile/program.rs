@@ -4,8 +4,9 @@
 //! attribute adds those of its key. Conjunctions are then only looked at where their rarest atom holds, so the cost of a
 //! span grows with what matches it, not with the number of rules.
 
-use super::atom::{Field, RootField, Test, Tests, is_set, set};
-use super::build::{Atom, Builder, CaptureField, Output, SpanConjunction};
+use super::atom::{Field, RootField, Test, Tests, set};
+use super::build::{Atom, Builder, CaptureField};
+use super::conjunctions::Conjunctions;
 use super::durations::Durations;
 use super::keys::{Keys, Slot};
 use crate::sample::notes::{Matches, merge_capture};
@@ -162,6 +163,13 @@ impl Program {
         self.durations_of_traces.get(index as usize).is_some_and(|(op, literal)| {
             compares(*op, &Value::duration(duration_nano).into(), &literal.as_value().into())
         })
+    }
+
+    /// Whether anything asks for the name of a span or the message of its status.
+    pub fn asks_texts(&self) -> bool {
+        let of_roots = !self.root_name.is_empty()
+            || self.root_captures.iter().any(|(field, _)| matches!(field, RootField::Name));
+        of_roots || !self.name.is_empty() || !self.name_captures.is_empty() || !self.status_message.is_empty()
     }
 
     /// Nothing matched yet.
@@ -323,115 +331,6 @@ impl Program {
         for (kept, found) in matches.captures.iter_mut().zip(&scratch.captures) {
             merge_capture(kept, if *found == 0 { 0 } else { found | u64::from(is_root) });
         }
-    }
-}
-
-/// Conjunctions by the atom that must hold for them to be worth a look.
-#[derive(Debug)]
-struct Conjunctions {
-    all: Vec<Ready>,
-    /// By atom: the conjunctions it triggers.
-    triggered: Vec<Vec<u32>>,
-    triggers: Vec<u64>,
-    /// Those without any atom that must hold: looked at for every span.
-    always: Vec<u32>,
-}
-
-/// A conjunction as masks: word, bits that must be set, bits that must not.
-#[derive(Debug)]
-struct Ready {
-    masks: Vec<(usize, u64, u64)>,
-    output: Output,
-}
-
-impl Conjunctions {
-    fn new(atoms: &[Atom], conjunctions: Vec<SpanConjunction>) -> Self {
-        let mut table = Self {
-            all: Vec::new(),
-            triggered: vec![Vec::new(); atoms.len()],
-            triggers: vec![0; atoms.len().div_ceil(64)],
-            always: Vec::new(),
-        };
-        for (index, conjunction) in (0u32..).zip(conjunctions) {
-            let positive = conjunction.terms.iter().filter(|(_, negated)| !negated);
-            match positive.map(|(atom, _)| *atom).min_by_key(|atom| frequency(&atoms[*atom as usize])) {
-                Some(atom) => {
-                    table.triggered[atom as usize].push(index);
-                    set(&mut table.triggers, atom);
-                }
-                None => table.always.push(index),
-            }
-            table.all.push(Ready { masks: masks(&conjunction.terms), output: conjunction.output });
-        }
-        table
-    }
-
-    #[inline]
-    fn conclude(&self, bits: &[u64], counted: &mut Vec<u32>, matches: &mut Matches) {
-        counted.clear();
-        for (word, (bits_here, triggers)) in bits.iter().zip(&self.triggers).enumerate() {
-            let mut hit = bits_here & triggers;
-            while hit != 0 {
-                let atom = word * 64 + hit.trailing_zeros() as usize;
-                hit &= hit - 1;
-                self.triggered[atom].iter().for_each(|index| self.check(*index, bits, counted, matches));
-            }
-        }
-        self.always.iter().for_each(|index| self.check(*index, bits, counted, matches));
-    }
-
-    #[inline]
-    fn check(&self, index: u32, bits: &[u64], counted: &mut Vec<u32>, matches: &mut Matches) {
-        let conjunction = &self.all[index as usize];
-        if let Output::Bit(bit) = conjunction.output
-            && is_set(&matches.bits, bit)
-        {
-            return;
-        }
-        let fits = |(word, on, off): &(usize, u64, u64)| bits[*word] & (on | off) == *on;
-        if !conjunction.masks.iter().all(fits) {
-            return;
-        }
-        match conjunction.output {
-            Output::Bit(bit) => set(&mut matches.bits, bit),
-            // A span counts once, however many alternatives it fulfils.
-            Output::Counter(counter) if !counted.contains(&counter) => {
-                counted.push(counter);
-                let count = &mut matches.counts[counter as usize];
-                *count = count.saturating_add(1);
-            }
-            Output::Counter(_) => {}
-        }
-    }
-}
-
-fn masks(terms: &[(u32, bool)]) -> Vec<(usize, u64, u64)> {
-    let mut masks: Vec<(usize, u64, u64)> = Vec::new();
-    for (atom, negated) in terms {
-        let (word, bit) = (*atom as usize / 64, 1u64 << (atom % 64));
-        let (on, off) = if *negated { (0, bit) } else { (bit, 0) };
-        match masks.iter_mut().find(|mask| mask.0 == word) {
-            Some(mask) => *mask = (word, mask.1 | on, mask.2 | off),
-            None => masks.push((word, on, off)),
-        }
-    }
-    masks
-}
-
-/// How often an atom holds, roughly: the rarest one triggers a conjunction.
-fn frequency(atom: &Atom) -> u8 {
-    let by_test = match atom.test {
-        Test::Compare(BinaryOp::Equal, _) | Test::Match { negated: false, .. } | Test::True | Test::False => {
-            0
-        }
-        Test::Compare(BinaryOp::NotEqual, _) | Test::Match { negated: true, .. } | Test::Exists => 4,
-        Test::Compare(..) => 2,
-    };
-    match atom.field {
-        Field::Span(_) | Field::Status | Field::StatusMessage => by_test,
-        Field::Name | Field::Duration => by_test + 1,
-        Field::Unscoped(_) => by_test + 2,
-        Field::Kind | Field::Resource(_) | Field::Parent => by_test + 5,
     }
 }
 
