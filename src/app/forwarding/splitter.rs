@@ -10,7 +10,7 @@ use super::{Forwarding, Outgoing, members_of};
 use crate::forward::lane::Lane;
 use crate::forward::queue::Parcel;
 use crate::forward::ring::{Member, Ring};
-use crate::forward::split::split;
+use crate::forward::split::{Part, split};
 use crate::log::{Committed, Position};
 use crate::runtime::Shutdown;
 
@@ -113,7 +113,11 @@ impl Splitter {
         let Outgoing { tenant, received_unix_nano, spans, body } = record.attachment;
         self.head = end;
         self.forwarding.inner.totals.received.fetch_add(spans.into(), Ordering::Relaxed);
-        let parts = body.as_ref().map(|(body, _)| split(body, |trace_id| self.ring.owner_index(trace_id)));
+        let parts = body.as_ref().map(|(body, _)| match self.ring.members() {
+            // Whatever is in it goes to the only one there is.
+            [_] => Ok(vec![Part { owner: 0, body: body.clone(), spans }]),
+            _ => split(body, |trace_id| self.ring.owner_index(trace_id)),
+        });
         let Some(Ok(mut parts)) = parts else {
             // There was no room for the body (or it is not what enrich passes on): whoever is concerned reads the log.
             for (lane, awake) in self.lanes.iter().zip(awake) {
