@@ -38,8 +38,10 @@ pub struct Start {
     pub args: Vec<String>,
 }
 
+/// The binary that was built for the tests, or the one that `TRACEWELL_BINARY` names.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracewell"));
+    let named = std::env::var_os("TRACEWELL_BINARY");
+    let mut command = Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_tracewell").into()));
     for (name, _) in std::env::vars() {
         if name.starts_with("TRACEWELL_") || name.starts_with("OTEL_") || name == "TRACE_DEBUG" {
             command.env_remove(name);

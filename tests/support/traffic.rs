@@ -70,6 +70,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// The status of a span that failed.
+pub fn failed() -> Option<Status> {
+    Some(Status { message: "failed".into(), code: 2 })
+}
+
 /// What a generated trace is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -96,8 +101,7 @@ pub fn trace(number: u64, shape: Shape, spans: usize) -> Vec<Span> {
             start_time_unix_nano: start + index as u64,
             end_time_unix_nano: start + if index == 0 { duration } else { duration / 2 },
             attributes: if index == 0 { vec![text("http.route", route)] } else { vec![] },
-            status: (shape == Shape::Error && index == spans.min(2) - 1)
-                .then(|| Status { message: "failed".into(), code: 2 }),
+            status: (shape == Shape::Error && index == spans.min(2) - 1).then(failed).flatten(),
             ..Default::default()
         })
         .collect()
