@@ -10,6 +10,7 @@ use futures::FutureExt;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -50,21 +51,60 @@ fn secure(tls: &ClientTls, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Resu
     let (cert, key) = tls.identity.clone().unzip();
     let files = ClientFiles { ca: tls.ca.clone(), cert, key };
     // What cannot work is told now, not with the first span.
-    client_config(&files, &**disk, &**clock).map_err(|error| error.to_string())?;
+    let first = client_config(&files, &**disk, &**clock).map_err(|error| error.to_string())?;
+    let last_good = Mutex::new(with_http2(first));
+    let system = || "the system's CAs".to_owned();
+    let trusted = files.ca.as_ref().map_or_else(system, |path| format!("the CAs in {}", path.display()));
     let (disk, clock, server_name) = (disk.clone(), clock.clone(), tls.server_name.clone());
     Ok(Arc::new(move |stream: TcpStream, host: String| {
-        let config = client_config(&files, &*disk, &*clock);
-        let name = server_name.clone().unwrap_or(host);
+        let config = match client_config(&files, &*disk, &*clock) {
+            Ok(config) => {
+                let config = with_http2(config);
+                *last_good.lock() = config.clone();
+                config
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot use a file for connections to gateways; the last good ones are used");
+                last_good.lock().clone()
+            }
+        };
+        let (name, trusted) = (server_name.clone().unwrap_or(host), trusted.clone());
         async move {
-            let mut config = config.map_err(io::Error::other)?;
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            let name = ServerName::try_from(name).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            let server = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
+            let stream = TlsConnector::from(config).connect(server, stream).await;
+            let stream = stream.map_err(|error| told(error, &name, &trusted))?;
             let stream: Box<dyn Stream> = Box::new(stream);
             Ok(stream)
         }
         .boxed()
     }))
+}
+
+/// Why there is no TLS, in words that say what to look at; `trusted` are the CAs that were looked at.
+fn told(error: io::Error, name: &str, trusted: &str) -> io::Error {
+    let words = match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer => format!("its certificate is signed by none of {trusted}"),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("its certificate is for another name than {name}")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet: is the clock right?".to_owned()
+            }
+            _ => return error,
+        },
+        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
+        _ => return error,
+    };
+    io::Error::other(words)
+}
+
+fn with_http2(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
 }
 
 fn token(path: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<Token, String> {

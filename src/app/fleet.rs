@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::forwarding::couriers::Clients;
+use super::forwarding::couriers::{Clients, named};
 use super::membership::Gateways;
-use crate::forward::answer::Outcome;
+use crate::forward::answer::{Belief, Outcome, of_grpc};
 use crate::forward::fleet::{Answer, CLAIM, Claim, Claimed, Fleet, HANDOVER, Place};
 use crate::forward::ring::{Member, Ring};
 use crate::forward::split::{split, trace_ids};
@@ -162,8 +162,9 @@ impl InFleet {
         headers.insert(STATE, state.value());
     }
 
-    /// Answers another gateway's claim; `None` for another method.
-    pub fn call(&self, path: &str, message: &Bytes) -> Option<Result<Bytes, Refusal>> {
+    /// Answers another gateway's claim; `None` for another method. Who may not name a tenant learns nothing of its traces, and
+    /// moves none of them.
+    pub fn call(&self, path: &str, tenant: &Tenant, message: &Bytes) -> Option<Result<Bytes, Refusal>> {
         if path != CLAIM {
             return None;
         }
@@ -171,6 +172,10 @@ impl InFleet {
             Ok(claim) => claim,
             Err(error) => return Some(Err(Refusal::Malformed(error.to_string()))),
         };
+        if claim.tenant != *tenant {
+            let reason = format!("a claim for the traces of {} by a call for {tenant}", claim.tenant);
+            return Some(Err(Refusal::Malformed(reason)));
+        }
         let seed = Fingerprint::seed(&claim.tenant);
         let mut fleet = self.fleet.lock();
         let ids = claim.trace_ids.iter();
@@ -236,7 +241,8 @@ impl InFleet {
         let claim = Claim { asker: self.own.clone(), tenant: tenant.clone(), trace_ids };
         let client = self.clients.of(&arbiter);
         let message = [claim.encode()];
-        let called = tokio::time::timeout(ASK_MAX, client.call(CLAIM, &[], &message)).await;
+        let metadata = [named(tenant)];
+        let called = tokio::time::timeout(ASK_MAX, client.call(CLAIM, &metadata, &message)).await;
         let answer = called.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|error| {
             format!("gateway {arbiter}, which may have some of these traces, does not answer: {error}")
         })?;
@@ -245,11 +251,11 @@ impl InFleet {
         let understood = Claimed::decode(&answer.message).ok();
         let answers = understood.filter(|Claimed(answers)| answers.len() == claim.trace_ids.len());
         let Claimed(answers) = answers.ok_or_else(|| {
-            let status = answer.headers.get("grpc-status").and_then(|status| status.to_str().ok());
-            format!(
-                "gateway {arbiter} does not say whose these traces are (gRPC status {})",
-                status.unwrap_or("?")
-            )
+            let why = match of_grpc(&answer.headers, &[], Belief::Gateway) {
+                Outcome::Refused { reason } | Outcome::Later { reason, .. } => reason,
+                Outcome::Taken { .. } => "its answer cannot be read".to_owned(),
+            };
+            format!("gateway {arbiter} does not say whose these traces are: {why}")
         })?;
         Ok(self.answered(tenant, &arbiter, &claim.trace_ids, answers))
     }
@@ -285,7 +291,8 @@ impl InFleet {
             }
         }
         let own = HeaderValue::from_str(self.own.as_str()).unwrap_or(HeaderValue::from_static("gateway"));
-        let metadata = [(HANDOVER, own)];
+        // Here it is known whose they are, also where the credential that gateways share is somebody else's.
+        let metadata = [(HANDOVER, own), named(&request.tenant)];
         let sent = sent.iter().map(|(member, body, spans)| async {
             let pieces = std::slice::from_ref(body);
             let outcome = self.clients.export(member, &request.tenant, &metadata, pieces).await;

@@ -14,6 +14,7 @@ use super::memory::NotesBudget;
 use crate::enrich::{Enricher, Sender};
 use crate::log::{AppendError, Encoded, SpansMeta};
 use crate::receive::{Accepted, ExportRequest, Ingest, Origin, Refusal};
+use crate::runtime::Tenant;
 use crate::sample::{Notes, Rulebook};
 
 /// When senders are told to come back.
@@ -104,8 +105,8 @@ impl Ingest for Pipeline {
         }
     }
 
-    async fn call(&self, path: &str, message: Bytes) -> Option<Result<Bytes, Refusal>> {
-        self.fleet.as_ref()?.call(path, &message)
+    async fn call(&self, path: &str, tenant: &Tenant, message: Bytes) -> Option<Result<Bytes, Refusal>> {
+        self.fleet.as_ref()?.call(path, tenant, &message)
     }
 }
 

@@ -220,7 +220,7 @@ impl Client {
         let _ = stream.set_nodelay(true);
         let stream: Box<dyn Stream> = match &self.options.secure {
             Some(secure) => {
-                secure(stream, host_of(&self.address)).await.map_err(|error| error.to_string())?
+                secure(stream, host_of(&self.address)).await.map_err(|error| told(error.to_string()))?
             }
             None => Box::new(stream),
         };
@@ -249,7 +249,30 @@ fn host_of(address: &str) -> String {
 /// hyper tells the cause only when asked.
 fn reason(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+    told(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+}
+
+/// What TLS servers say when a client's certificate is missing, or none that they want (RFC 8446, 6.2). In TLS 1.3 that comes
+/// after the handshake, as the first words of a connection.
+const OF_OUR_CERTIFICATE: [&str; 8] = [
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "CertificateRequired",
+    "UnknownCA",
+    "AccessDenied",
+];
+
+/// The same error, saying what an alert of TLS is about.
+fn told(error: String) -> String {
+    match error.split_once("received fatal alert: ") {
+        Some((_, alert)) if OF_OUR_CERTIFICATE.contains(&alert) => {
+            format!("it does not accept our certificate (TLS alert {alert})")
+        }
+        _ => error,
+    }
 }
 
 /// A body in pieces.

@@ -105,10 +105,12 @@ pub trait Ingest: Send + Sync + 'static {
     /// Adds what this process says of itself to the head of each gRPC answer, whatever it is.
     fn announce(&self, _headers: &mut HeaderMap) {}
 
-    /// Answers a gRPC method of the stage's own; `None` if it has no method at this path.
+    /// Answers a gRPC method of the stage's own, called for a tenant that the caller may name; `None` if it has no method at
+    /// this path.
     fn call(
         &self,
         _path: &str,
+        _tenant: &Tenant,
         _message: Bytes,
     ) -> impl Future<Output = Option<Result<Bytes, Refusal>>> + Send {
         std::future::ready(None)

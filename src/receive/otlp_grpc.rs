@@ -53,7 +53,7 @@ where
     response
 }
 
-/// A method that only the next stage knows. Whoever may send spans may call it.
+/// A method that only the next stage knows. Whoever may send a tenant's spans may call it for that tenant.
 async fn call<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Result<Vec<u8>, Failure>
 where
     I: Ingest,
@@ -66,7 +66,7 @@ where
     let mut limits = room.limits.clone();
     limits.bytes_max = limits.bytes_max.min(CALL_BYTES_MAX);
     let message = limits.read_message(&mut body, encoding?, arrival.tenant()).await?;
-    match room.ingest.call(path, message.body.clone()).await {
+    match room.ingest.call(path, arrival.tenant(), message.body.clone()).await {
         Some(answer) => Ok(answer?.to_vec()),
         None => {
             let message = format!("unknown method {path:.200}");

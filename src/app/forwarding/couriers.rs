@@ -23,6 +23,13 @@ use crate::runtime::Tenant;
 /// The header that names the tenant, as Tempo, Loki and Mimir have it.
 pub const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
 
+/// The header for a call on a tenant's behalf.
+pub fn named(tenant: &Tenant) -> (HeaderName, HeaderValue) {
+    // Tenants' names are letters, digits and a few signs.
+    let name = HeaderValue::from_str(tenant.as_str()).unwrap_or(HeaderValue::from_static("default"));
+    (TENANT, name)
+}
+
 /// One client a gateway, made when it is first needed. Cheap to clone.
 #[derive(Clone)]
 pub struct Clients {
@@ -51,7 +58,8 @@ impl Clients {
         self.clients.lock().retain(|member, _| needed(member));
     }
 
-    /// Exports a request in pieces, and hears what the gateway says of itself.
+    /// Exports a request in pieces, and hears what the gateway says of itself. The default tenant is not named, unless `more`
+    /// does: it is whoever the credential says.
     pub async fn export(
         &self,
         member: &Member,
@@ -60,10 +68,8 @@ impl Clients {
         pieces: &[Bytes],
     ) -> Outcome {
         let mut metadata = more.to_vec();
-        if *tenant != Tenant::default()
-            && let Ok(name) = HeaderValue::from_str(tenant.as_str())
-        {
-            metadata.push((TENANT, name));
+        if *tenant != Tenant::default() && !metadata.iter().any(|(name, _)| *name == TENANT) {
+            metadata.push(named(tenant));
         }
         match self.of(member).call(EXPORT, &metadata, pieces).await {
             Ok(answer) => {
