@@ -1,7 +1,10 @@
 //! A gateway among others: whose the traces of a request are is settled before any of it is logged, and what belongs elsewhere
 //! is handed over.
 
+mod asking;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,24 +17,30 @@ use tokio::sync::watch;
 
 use super::forwarding::couriers::{Clients, named};
 use super::membership::Gateways;
-use crate::forward::answer::{Belief, Outcome, of_grpc};
-use crate::forward::fleet::{Answer, CLAIM, Claim, Claimed, Fleet, HANDOVER, Place};
+use crate::forward::answer::Outcome;
+use crate::forward::fleet::{Answer, Before, CLAIM, Claim, Claimed, Fleet, HANDOVER, Place};
 use crate::forward::ring::{Member, Ring};
 use crate::forward::split::{split, trace_ids};
 use crate::forward::state::{GatewayState, STATE};
 use crate::log::{Record, RecordKind};
 use crate::observe::FleetStats;
 use crate::receive::{ExportRequest, Refusal};
-use crate::runtime::{Clock, Shutdown, Tenant};
+use crate::runtime::disk::{read_bounded, write_atomic};
+use crate::runtime::{Clock, Disk, Shutdown, Tasks, Tenant};
+use crate::sample::records::decode_verdicts;
 use crate::sample::{Fingerprint, Notes, Rulebook};
 use crate::wire::TraceId;
 
 /// When senders are told to come back while another gateway does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long a question to another gateway may take: somebody waits for it.
-const ASK_MAX: Duration = Duration::from_secs(5);
 /// How often time goes on for what is remembered.
 const TURN: Duration = Duration::from_millis(500);
+/// How often it is written down who the members are, also when nothing has changed: so long, about, a gateway was away.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// What was before the start has a time too.
+const BEFORE_START: Duration = Duration::from_secs(24 * 3600);
+/// Thousands of members.
+const BEFORE_BYTES_MAX: u64 = 4 << 20;
 
 /// Counts since the start.
 #[derive(Debug, Default)]
@@ -54,6 +63,8 @@ pub struct InFleet {
     rulebook: Arc<Rulebook>,
     settle: Duration,
     draining: AtomicBool,
+    /// Where it is written down who the members are.
+    file: (Arc<dyn Disk>, PathBuf),
     pub counters: FleetCounters,
 }
 
@@ -70,7 +81,8 @@ pub enum Stays {
 type ByMember = BTreeMap<Member, Vec<TraceId>>;
 
 impl InFleet {
-    /// A gateway that has just started. `bytes_max` bounds what it remembers of traces.
+    /// A gateway that has just started. `bytes_max` bounds what it remembers of traces; `file` says who the members were when
+    /// it was last alive, and is kept up to date.
     pub fn new(
         own: Member,
         (clients, gateways): (Clients, Gateways),
@@ -78,10 +90,17 @@ impl InFleet {
         rulebook: Arc<Rulebook>,
         settle: Duration,
         bytes_max: usize,
+        file: (Arc<dyn Disk>, PathBuf),
     ) -> Arc<Self> {
         let ring = Ring::clone(&gateways.ring.borrow());
-        let window = rulebook.current().wait() + settle;
-        let fleet = Fleet::new(own.clone(), ring, window, bytes_max, clock.monotonic());
+        let (window, now) = (rulebook.current().wait() + settle, clock.monotonic() + BEFORE_START);
+        let mut fleet = Fleet::new(own.clone(), ring, window, bytes_max, now);
+        let read = read_bounded(&*file.0, &file.1, BEFORE_BYTES_MAX).ok();
+        let before = read.and_then(|bytes| Before::decode(&bytes));
+        if let Some(rings) = before.and_then(|before| before.resumed(&own, window, clock.now_unix_nano())) {
+            tracing::info!(rings = rings.len(), "back in the fleet after a moment");
+            fleet.resume(rings, now);
+        }
         Arc::new(Self {
             own,
             fleet: Mutex::new(fleet),
@@ -91,26 +110,44 @@ impl InFleet {
             rulebook,
             settle,
             draining: AtomicBool::new(false),
+            file,
             counters: FleetCounters::default(),
         })
     }
 
     /// Follows the ring and the clock until shutdown.
-    pub async fn run(self: Arc<Self>, stop: Shutdown) {
+    pub async fn run(self: Arc<Self>, tasks: Tasks, stop: Shutdown) {
         let mut ring: watch::Receiver<Arc<Ring>> = self.gateways.ring.clone();
+        let mut written: Option<Duration> = None;
         loop {
+            let has_changed = ring.has_changed().unwrap_or(false);
             let current = Ring::clone(&ring.borrow_and_update());
-            let now = self.clock.monotonic();
+            let now = self.clock.monotonic() + BEFORE_START;
             {
                 let mut fleet = self.fleet.lock();
                 fleet.follow(current, now);
                 fleet.turn(self.window(), now);
+            }
+            if has_changed || written.is_none_or(|at| now.saturating_sub(at) >= WRITE_EVERY) {
+                let this = self.clone();
+                let _a_panic_is_seen_elsewhere = tasks.blocking("fleet file", move || this.write(now)).await;
+                written = Some(now);
             }
             tokio::select! {
                 () = tokio::time::sleep(TURN) => {}
                 _ = ring.changed() => {}
                 () = stop.begun() => return,
             }
+        }
+    }
+
+    /// Writes down who the members are.
+    fn write(&self, now: Duration) {
+        let rings = self.fleet.lock().ages(now);
+        let before = Before { own: self.own.clone(), at_unix_nano: self.clock.now_unix_nano(), rings };
+        let (disk, path) = &self.file;
+        if let Err(error) = write_atomic(&**disk, path, &before.encode()) {
+            tracing::warn!(path = %path.display(), %error, "cannot write down who the gateways are");
         }
     }
 
@@ -131,8 +168,19 @@ impl InFleet {
         traces.for_each(|id| fleet.take(Fingerprint::seeded(seed, id)));
     }
 
+    /// The same of a trace whose verdict is known from before.
+    pub fn remember_decided(&self, trace: Fingerprint) {
+        self.fleet.lock().take(trace);
+    }
+
     /// The same for a record that is read again at the start, unless it is older than anybody asks about.
     pub fn remember_record(&self, record: &Record) {
+        if record.kind == RecordKind::Verdicts {
+            // Those of traces whose spans lie before what is read again.
+            for decided in decode_verdicts(&record.payload).unwrap_or_default() {
+                self.remember_decided(Fingerprint::of(&decided.tenant, &decided.trace_id));
+            }
+        }
         if record.kind != RecordKind::Spans {
             return;
         }
@@ -164,25 +212,40 @@ impl InFleet {
 
     /// Answers another gateway's claim; `None` for another method. Who may not name a tenant learns nothing of its traces, and
     /// moves none of them.
-    pub fn call(&self, path: &str, tenant: &Tenant, message: &Bytes) -> Option<Result<Bytes, Refusal>> {
+    pub async fn call(&self, path: &str, tenant: &Tenant, message: &Bytes) -> Option<Result<Bytes, Refusal>> {
         if path != CLAIM {
             return None;
         }
         let claim = match Claim::decode(message) {
-            Ok(claim) => claim,
+            Ok(claim) if claim.tenant == *tenant => claim,
+            Ok(claim) => {
+                let reason = format!("a claim for the traces of {} by a call for {tenant}", claim.tenant);
+                return Some(Err(Refusal::Malformed(reason)));
+            }
             Err(error) => return Some(Err(Refusal::Malformed(error.to_string()))),
         };
-        if claim.tenant != *tenant {
-            let reason = format!("a claim for the traces of {} by a call for {tenant}", claim.tenant);
-            return Some(Err(Refusal::Malformed(reason)));
+        if !claim.only_asks {
+            self.look_around(tenant, claim.trace_ids.iter(), &claim.asker).await;
         }
+        Some(Ok(Claimed(self.answers(&claim)).encode()))
+    }
+
+    fn answers(&self, claim: &Claim) -> Vec<Answer> {
         let seed = Fingerprint::seed(&claim.tenant);
         let mut fleet = self.fleet.lock();
-        let ids = claim.trace_ids.iter();
         let has_left = |member: &Member| self.clients.states.has_left(member);
-        let answers =
-            ids.map(|id| fleet.claim(Fingerprint::seeded(seed, id), id, &claim.asker, has_left)).collect();
-        Some(Ok(Claimed(answers).encode()))
+        let answer = |id: &TraceId| {
+            let trace = Fingerprint::seeded(seed, id);
+            if !claim.only_asks {
+                return fleet.claim(trace, id, &claim.asker, has_left);
+            }
+            match fleet.tell(trace, has_left) {
+                Some(member) if *member == self.own => Answer::Mine,
+                Some(member) if *member != claim.asker => Answer::Theirs(member.clone()),
+                _ => Answer::Yours,
+            }
+        };
+        claim.trace_ids.iter().map(answer).collect()
     }
 
     /// Settles whose the traces of a request are, and hands over what belongs elsewhere. `request` is as it was received: those
@@ -196,6 +259,7 @@ impl InFleet {
             self.remember(&request.tenant, ids);
             return Ok(Stays::All);
         }
+        self.look_around(&request.tenant, ids.clone(), &self.own).await;
         let (mut elsewhere, asked) = self.place(&request.tenant, ids);
         let answers = asked.into_iter().map(|(arbiter, ids)| self.ask(&request.tenant, arbiter, ids));
         for answered in join_all(answers).await {
@@ -228,48 +292,6 @@ impl InFleet {
             }
         }
         (elsewhere, asked)
-    }
-
-    /// Claims traces from their arbiter; gives those that are elsewhere.
-    async fn ask(
-        &self,
-        tenant: &Tenant,
-        arbiter: Member,
-        trace_ids: Vec<TraceId>,
-    ) -> Result<ByMember, String> {
-        self.counters.claimed.fetch_add(trace_ids.len() as u64, Ordering::Relaxed);
-        let claim = Claim { asker: self.own.clone(), tenant: tenant.clone(), trace_ids };
-        let client = self.clients.of(&arbiter);
-        let message = [claim.encode()];
-        let metadata = [named(tenant)];
-        let called = tokio::time::timeout(ASK_MAX, client.call(CLAIM, &metadata, &message)).await;
-        let answer = called.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|error| {
-            format!("gateway {arbiter}, which may have some of these traces, does not answer: {error}")
-        })?;
-        let state = GatewayState::in_headers(&answer.headers);
-        self.clients.states.heard(&arbiter, state);
-        let understood = Claimed::decode(&answer.message).ok();
-        let answers = understood.filter(|Claimed(answers)| answers.len() == claim.trace_ids.len());
-        let Claimed(answers) = answers.ok_or_else(|| {
-            let why = match of_grpc(&answer.headers, &[], Belief::Gateway) {
-                Outcome::Refused { reason } | Outcome::Later { reason, .. } => reason,
-                Outcome::Taken { .. } => "its answer cannot be read".to_owned(),
-            };
-            format!("gateway {arbiter} does not say whose these traces are: {why}")
-        })?;
-        Ok(self.answered(tenant, &arbiter, &claim.trace_ids, answers))
-    }
-
-    fn answered(&self, tenant: &Tenant, arbiter: &Member, ids: &[TraceId], answers: Vec<Answer>) -> ByMember {
-        let seed = Fingerprint::seed(tenant);
-        let mut elsewhere = ByMember::new();
-        let mut fleet = self.fleet.lock();
-        for (id, answer) in ids.iter().zip(answers) {
-            if let Place::With(member) = fleet.answered(Fingerprint::seeded(seed, id), arbiter, answer) {
-                elsewhere.entry(member).or_default().push(*id);
-            }
-        }
-        elsewhere
     }
 
     /// Sends each part to whom it belongs, and waits until it is durable there.

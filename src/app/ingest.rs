@@ -106,7 +106,7 @@ impl Ingest for Pipeline {
     }
 
     async fn call(&self, path: &str, tenant: &Tenant, message: Bytes) -> Option<Result<Bytes, Refusal>> {
-        self.fleet.as_ref()?.call(path, tenant, &message)
+        self.fleet.as_ref()?.call(path, tenant, &message).await
     }
 }
 

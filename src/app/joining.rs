@@ -49,7 +49,8 @@ pub async fn join(
         Membership::new(source, section.refresh, Some(own.clone()), states, clients.clone()).await;
     let parts = (clients, gateways);
     let bytes_max = section.memory as usize;
-    let fleet = InFleet::new(own, parts, clock.clone(), rulebook.clone(), section.settle, bytes_max);
+    let file = (disk.clone(), config.data.join("fleet"));
+    let fleet = InFleet::new(own, parts, clock.clone(), rulebook.clone(), section.settle, bytes_max, file);
     Ok(Some(Joined { fleet, membership }))
 }
 
@@ -58,7 +59,7 @@ impl Joined {
     pub fn spawn(self, tasks: &Tasks, stop: &Shutdown) -> [TaskHandle<()>; 2] {
         [
             tasks.spawn("membership", self.membership.run(stop.clone())),
-            tasks.spawn("fleet", self.fleet.run(stop.clone())),
+            tasks.spawn("fleet", self.fleet.run(tasks.clone(), stop.clone())),
         ]
     }
 }

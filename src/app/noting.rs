@@ -10,7 +10,7 @@ use crate::ledger::{Ledger, LedgerConfig};
 use crate::log::{Position, Record, RecordKind};
 use crate::runtime::{Clock, Disk, Shutdown, Tasks};
 use crate::sample::records::{Decided, decode_rescue, decode_verdicts};
-use crate::sample::{Rescued, Sampler};
+use crate::sample::{Fingerprint, Rescued, Sampler};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,9 +50,15 @@ impl Noting {
 
     /// Gives the sampler the verdicts that replay will not come by. Before it.
     pub fn seed(&self, sampler: &mut Sampler) {
+        self.seed_and(sampler, |_| {});
+    }
+
+    /// The same, and tells somebody else which traces they are of.
+    pub fn seed_and(&self, sampler: &mut Sampler, tell: impl Fn(Fingerprint)) {
         let mut seeds = 0u64;
         self.ledger.recent(sampler.seeds_max(), self.begin, |trace, verdict| {
             seeds += 1;
+            tell(trace);
             sampler.seed(trace, verdict);
         });
         tracing::info!(verdicts = seeds, "verdicts from before what is read of the log");

@@ -24,7 +24,7 @@ pub(super) async fn replayed(
 ) -> Result<Sampler, StartError> {
     let (rulebook, clock) = (rulebook.clone(), clock.clone());
     let read = tasks.blocking("replay", move || {
-        noting.seed(&mut sampler);
+        noting.seed_and(&mut sampler, |trace| fleet.iter().for_each(|fleet| fleet.remember_decided(trace)));
         let outcome = replay.outcome();
         let replay = replay.inspect(|record| {
             noting.note(record);

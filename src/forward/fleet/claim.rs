@@ -1,7 +1,8 @@
 //! A claim on the wire: one gRPC call, whose messages are protobuf.
 //!
-//! `Claim`: `asker` (1) and `tenant` (2) are strings, `trace_ids` (3) all ids one behind the other. `Claimed`: `answers` (1) has
-//! one byte for each id: 0 the arbiter's, 1 the asker's, 2 + n that of the nth `member` (2).
+//! `Claim`: `asker` (1) and `tenant` (2) are strings, `trace_ids` (3) all ids one behind the other, `only_asks` (4) is a bool.
+//! `Claimed`: `answers` (1) has one byte for each id: 0 the arbiter's, 1 the asker's, 2 + n that of the nth `member` (2). To who
+//! only asks, 1 says that nothing is known.
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -9,7 +10,7 @@ use http::HeaderName;
 use super::Answer;
 use crate::forward::ring::Member;
 use crate::runtime::Tenant;
-use crate::wire::{Fields, TraceId, WireError, put_bytes_field};
+use crate::wire::{Fields, TraceId, WireError, put_bytes_field, put_varint_field};
 
 /// The method.
 pub const CLAIM: &str = "/tracewell.fleet.v1.Fleet/Claim";
@@ -28,6 +29,8 @@ pub struct Claim {
     pub tenant: Tenant,
     /// Which.
     pub trace_ids: Vec<TraceId>,
+    /// Nothing is to be given away: it wants to know what others know.
+    pub only_asks: bool,
 }
 
 /// The answers, in the order of the question.
@@ -42,6 +45,9 @@ impl Claim {
         put_bytes_field(&mut out, 2, self.tenant.as_str().as_bytes());
         let ids: Vec<u8> = self.trace_ids.iter().flat_map(|id| id.0).collect();
         put_bytes_field(&mut out, 3, &ids);
+        if self.only_asks {
+            put_varint_field(&mut out, 4, 1);
+        }
         out.into()
     }
 
@@ -50,7 +56,8 @@ impl Claim {
     /// # Errors
     /// If it is none.
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
-        let mut claim = Self { asker: Member::nobody(), tenant: Tenant::default(), trace_ids: Vec::new() };
+        let (asker, tenant) = (Member::nobody(), Tenant::default());
+        let mut claim = Self { asker, tenant, trace_ids: Vec::new(), only_asks: false };
         let mut fields = Fields::new(message);
         while let Some(field) = fields.read()? {
             match field.number {
@@ -63,6 +70,7 @@ impl Claim {
                     let ids = field.bytes("trace_ids")?.chunks_exact(16);
                     claim.trace_ids = ids.filter_map(TraceId::from_slice).collect();
                 }
+                4 => claim.only_asks = field.varint("only_asks")? != 0,
                 _ => {}
             }
         }

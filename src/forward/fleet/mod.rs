@@ -6,8 +6,12 @@
 //! the trace itself, or gives it away and remembers to whom; whoever asks after that is told. So all spans of a trace come
 //! together, whoever they were sent to. While no ring has changed for that while, owners are their own arbiters, and nobody asks.
 //!
-//! A gateway that has just started does not know what was before: to it, the ring before was the one without itself.
+//! To a gateway that joins, the ring before was the one without itself. One that was killed goes on with the rings that it
+//! wrote down ([`Before`]): as long as all know the same rings, they agree about arbiters. What it has it knows from its log and
+//! from the ledger of decisions; what it gave away as an arbiter before it was killed, it does not. So while it is *young*,
+//! for one window, it asks all others about a trace that it does not know, before it says anything.
 
+mod before;
 mod claim;
 mod recent;
 #[cfg(test)]
@@ -16,6 +20,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use before::Before;
 pub use claim::{CLAIM, Claim, Claimed, HANDOVER};
 use recent::Recent;
 
@@ -55,6 +60,8 @@ pub struct Fleet {
     elsewhere: Recent<Member>,
     /// The rings of the last while, each with when it came; the last is in force.
     rings: VecDeque<(Ring, Duration)>,
+    begun: Duration,
+    is_young: bool,
 }
 
 impl Fleet {
@@ -68,7 +75,20 @@ impl Fleet {
         }
         // Nine traces of ten are here; the others come with a name each.
         let (here, elsewhere) = (Recent::new(bytes_max / 2), Recent::new(bytes_max / 2));
-        Self { own, window, here, elsewhere, rings }
+        Self { own, window, here, elsewhere, rings, begun: now, is_young: true }
+    }
+
+    /// It was away for a moment only: these rings counted, each known for so long, oldest first. Before anything is asked.
+    pub fn resume(&mut self, rings: Vec<(Ring, Duration)>, now: Duration) {
+        let current = self.current().clone();
+        let rings = rings.into_iter().map(|(ring, age)| (ring, now.saturating_sub(age)));
+        self.rings = rings.collect();
+        self.follow(current, now);
+    }
+
+    /// The rings that still count, oldest first, and for how long each has been known.
+    pub fn ages(&self, now: Duration) -> Vec<(Ring, Duration)> {
+        self.rings.iter().map(|(ring, since)| (ring.clone(), now.saturating_sub(*since))).collect()
     }
 
     /// The ring has changed.
@@ -81,6 +101,7 @@ impl Fleet {
     /// Time goes on: what is older than the window is forgotten. `window` may change with the rules.
     pub fn turn(&mut self, window: Duration, now: Duration) {
         self.window = window;
+        self.is_young &= now.saturating_sub(self.begun) <= window;
         self.here.turn(window, now);
         self.elsewhere.turn(window, now);
         // A ring counts for a while after the next one came.
@@ -94,9 +115,24 @@ impl Fleet {
         self.rings.len() == 1
     }
 
-    /// The rings that still count, oldest first.
-    pub fn rings(&self) -> impl Iterator<Item = &Ring> {
-        self.rings.iter().map(|(ring, _)| ring)
+    /// Whether it has not been there for all of the window: it may have forgotten what others go by.
+    pub fn is_young(&self) -> bool {
+        self.is_young
+    }
+
+    /// Who has a trace, as far as is known here. Decides nothing.
+    pub fn tell(&self, trace: Fingerprint, has_left: impl Fn(&Member) -> bool) -> Option<&Member> {
+        if self.here.peek(trace.0).is_some() {
+            return Some(&self.own);
+        }
+        self.elsewhere.peek(trace.0).filter(|member| !has_left(member))
+    }
+
+    /// Another gateway has told who has a trace. What is known here counts for more.
+    pub fn learn(&mut self, trace: Fingerprint, member: Member, has_left: impl Fn(&Member) -> bool) {
+        if self.tell(trace, has_left).is_none() {
+            self.give(trace, member);
+        }
     }
 
     /// Traces remembered: here, and elsewhere.
@@ -154,14 +190,21 @@ impl Fleet {
     }
 
     /// What the arbiter has said of a trace that was asked about.
-    pub fn answered(&mut self, trace: Fingerprint, arbiter: &Member, answer: Answer) -> Place {
+    pub fn answered(
+        &mut self,
+        trace: Fingerprint,
+        arbiter: &Member,
+        answer: Answer,
+        has_left: impl Fn(&Member) -> bool,
+    ) -> Place {
         // Others may have been here meanwhile: what is here stays.
         if self.here.refresh(trace.0).is_some() {
             return Place::Mine;
         }
         let member = match answer {
             Answer::Mine => arbiter.clone(),
-            Answer::Yours => self.own.clone(),
+            // And what was promised to one of them meanwhile is that one's.
+            Answer::Yours => self.tell(trace, has_left).unwrap_or(&self.own).clone(),
             Answer::Theirs(member) => member,
         };
         self.give(trace, member)

@@ -59,6 +59,35 @@ fn a_gateway_that_has_just_started_asks_whoever_would_be_there_without_it() {
 }
 
 #[test]
+fn a_gateway_that_was_away_for_a_moment_goes_on_with_the_rings_it_knew() {
+    let before = || Before {
+        own: member("a:1"),
+        at_unix_nano: 1_000_000_000,
+        rings: vec![
+            (ring(&["a:1", "b:1"]), Duration::from_secs(60)),
+            (ring(&["a:1", "b:1", "c:1"]), Duration::from_secs(3)),
+        ],
+    };
+    assert_eq!(Before::decode(&before().encode()), Some(before()));
+    assert_eq!(Before::decode(b"{}"), None);
+    let rings = before().resumed(&member("a:1"), WINDOW, 5_000_000_000).unwrap();
+    assert_eq!(rings[1].1, Duration::from_secs(7));
+    let now = Duration::from_secs(1000);
+    let mut a = Fleet::new(member("a:1"), ring(&["a:1", "b:1", "c:1"]), WINDOW, 1 << 20, now);
+    a.resume(rings.clone(), now);
+    assert_eq!(a.ages(now), rings);
+    // The last change was seven seconds ago.
+    a.turn(WINDOW, now + WINDOW - Duration::from_secs(7));
+    assert!(!a.is_settled());
+    a.turn(WINDOW, now + WINDOW - Duration::from_secs(6));
+    assert!(a.is_settled());
+    // Away for too long, by another name, or the clock has gone back: as if it had never been there.
+    assert_eq!(before().resumed(&member("a:1"), WINDOW, 32_000_000_000), None);
+    assert_eq!(before().resumed(&member("b:1"), WINDOW, 5_000_000_000), None);
+    assert_eq!(before().resumed(&member("a:1"), WINDOW, 0), None);
+}
+
+#[test]
 fn who_has_left_in_order_is_not_waited_for() {
     let mut a = settled("a:1", &["a:1", "b:1"]);
     a.follow(ring(&["a:1"]), Duration::from_secs(40));
@@ -84,18 +113,43 @@ impl World {
         Self { fleets, now: Duration::from_secs(40), taken: BTreeMap::new() }
     }
 
+    /// A gateway that is young asks the others about a trace that it does not know.
+    fn look_around(&mut self, at: &'static str, number: u64, except: &str) {
+        let Some(fleet) = self.fleets.get(at) else { return };
+        if !fleet.is_young() || fleet.tell(fingerprint(number), |_| false).is_some() {
+            return;
+        }
+        let others = self.fleets.iter().filter(|(name, _)| **name != at && **name != except);
+        let told: Vec<_> =
+            others.filter_map(|(_, other)| other.tell(fingerprint(number), |_| false).cloned()).collect();
+        let fleet = self.fleets.get_mut(at).unwrap();
+        told.into_iter().for_each(|member| fleet.learn(fingerprint(number), member, |_| false));
+    }
+
+    /// A gateway is killed and comes back at once: it knows what is in its log, and who the members were.
+    fn restart(&mut self, at: &'static str, ring: Ring) {
+        let before = Before { own: member(at), at_unix_nano: 5, rings: self.fleets[at].ages(self.now) };
+        let before = Before::decode(&before.encode()).unwrap().resumed(&member(at), WINDOW, 5).unwrap();
+        let mut fleet = Fleet::new(member(at), ring, WINDOW, 1 << 20, self.now);
+        fleet.resume(before, self.now);
+        let in_log = self.taken.iter().filter(|(_, takers)| takers.contains(at));
+        in_log.for_each(|(number, _)| fleet.take(fingerprint(*number)));
+        self.fleets.insert(at, fleet);
+    }
+
     /// A span of the trace arrives at a gateway.
     fn arrive(&mut self, at: &'static str, number: u64) {
+        self.look_around(at, number, at);
         let Some(fleet) = self.fleets.get_mut(at) else { return };
         let place = match fleet.place(fingerprint(number), &id(number), |_| false) {
             Place::Ask(arbiter) => {
                 // It may not be up yet, or not any more: the sender tries again later.
-                let Some((_, other)) = self.fleets.iter_mut().find(|(name, _)| **name == arbiter.as_str())
-                else {
-                    return;
-                };
+                let Some(name) = NAMES.into_iter().find(|name| *name == arbiter.as_str()) else { return };
+                self.look_around(name, number, at);
+                let Some(other) = self.fleets.get_mut(name) else { return };
                 let answer = other.claim(fingerprint(number), &id(number), &member(at), |_| false);
-                self.fleets.get_mut(at).unwrap().answered(fingerprint(number), &arbiter, answer)
+                let asker = self.fleets.get_mut(at).unwrap();
+                asker.answered(fingerprint(number), &arbiter, answer, |_| false)
             }
             place => place,
         };
@@ -118,12 +172,14 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// One gateway joins, another drains; all see it at different times, spans arrive anywhere meanwhile. Nothing is split.
+    /// One gateway joins, another drains, some are killed and come back; all see it at different times, spans arrive anywhere
+    /// meanwhile. Nothing is split.
     #[test]
     fn no_trace_is_taken_by_two(
         sees_join in prop::collection::vec(0usize..120, 4),
         sees_drain in prop::collection::vec(60usize..180, 4),
         arrivals in prop::collection::vec((0usize..4, 0u64..40), 200),
+        kills in prop::collection::btree_map(0usize..200, 0usize..4, 0..4),
     ) {
         let mut world = World::new();
         let (before, joined, drained) =
@@ -139,6 +195,9 @@ proptest! {
                 let drains = step >= sees_drain[index].max(sees_drain[0]) && joins;
                 let seen = if drains { &drained } else if joins { &joined } else { &before };
                 world.fleets.get_mut(name).unwrap().follow(seen.clone(), world.now);
+                if kills.get(&step) == Some(&index) {
+                    world.restart(name, seen.clone());
+                }
             }
             world.arrive(NAMES[at], number);
         }
@@ -148,9 +207,12 @@ proptest! {
     }
 
     #[test]
-    fn claims_come_back_as_they_were_written(numbers in prop::collection::vec(0u64..9, 0..50)) {
+    fn claims_come_back_as_they_were_written(
+        numbers in prop::collection::vec(0u64..9, 0..50),
+        only_asks: bool,
+    ) {
         let trace_ids = numbers.iter().map(|number| id(*number)).collect();
-        let claim = Claim { asker: member("a:1"), tenant: Tenant::new("acme").unwrap(), trace_ids };
+        let claim = Claim { asker: member("a:1"), tenant: Tenant::new("acme").unwrap(), trace_ids, only_asks };
         prop_assert_eq!(Claim::decode(&claim.encode()), Ok(claim));
         let answers = numbers.iter().map(|number| match number {
             0 => Answer::Mine,
