@@ -64,7 +64,7 @@ impl Default for PodsConfig {
 }
 
 /// The attributes that a pod may give, but for labels and annotations.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "k8s.namespace.name",
     "k8s.pod.name",
     "k8s.pod.uid",
@@ -75,6 +75,7 @@ const KEYS: [&str; 10] = [
     "k8s.statefulset.name",
     "k8s.daemonset.name",
     "k8s.job.name",
+    "k8s.cronjob.name",
 ];
 
 /// The pods known so far; shared by those who ask and the one who watches. Cheap to clone.

@@ -119,7 +119,10 @@ impl Object {
                 }
                 "StatefulSet" => add("k8s.statefulset.name", &owner.name),
                 "DaemonSet" => add("k8s.daemonset.name", &owner.name),
-                "Job" => add("k8s.job.name", &owner.name),
+                "Job" => {
+                    add("k8s.job.name", &owner.name);
+                    add("k8s.cronjob.name", cron_job_of(&owner.name));
+                }
                 _ => {}
             }
         }
@@ -190,6 +193,20 @@ impl Pod {
 fn deployment_of<'s>(replica_set: &'s str, hash: Option<&String>) -> &'s str {
     let by_hash = hash.and_then(|hash| replica_set.strip_suffix(hash.as_str())?.strip_suffix('-'));
     by_hash.unwrap_or_default()
+}
+
+/// A cron job's jobs are named after it and when they were due: minutes since the Unix epoch, before Kubernetes 1.21 seconds.
+/// Times before 2017 are other numbers that people put behind names: a date like 20240131 is a smaller one.
+fn cron_job_of(job: &str) -> &str {
+    const SINCE_MINUTES: u64 = 25_000_000;
+    let Some((name, due)) = job.rsplit_once('-') else { return "" };
+    let is_time = due.bytes().all(|byte| byte.is_ascii_digit())
+        && match (due.len(), due.parse::<u64>()) {
+            (8, Ok(minutes)) => minutes >= SINCE_MINUTES,
+            (10, Ok(seconds)) => seconds >= SINCE_MINUTES * 60,
+            _ => false,
+        };
+    if is_time { name } else { "" }
 }
 
 fn pair(key: &str, value: &str) -> Pair {

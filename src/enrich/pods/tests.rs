@@ -215,6 +215,24 @@ async fn the_cache_has_a_bound_in_bytes() {
     assert_eq!(stats.pods + stats.refused, 50);
 }
 
+#[tokio::test]
+async fn a_pod_of_a_cron_job_is_named_after_it_and_what_a_sender_set_stays() {
+    let api = Api::new();
+    let mut owned = pod("report-29384756-x7k2p", "u1", "10.0.0.7");
+    owned["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": "report-29384756", "controller": true }]);
+    api.put(owned);
+    let running = run(config(&api.serve("127.0.0.1:0").await));
+    until("it is known", || running.knows("10.0.0.7")).await;
+    let shown = running.after(&[], "10.0.0.7");
+    assert!(
+        shown.contains("k8s.cronjob.name=report ") && shown.contains("k8s.job.name=report-29384756"),
+        "{shown}"
+    );
+    let shown = running.after(&[("k8s.cronjob.name", "mine")], "10.0.0.7");
+    assert!(shown.contains("k8s.cronjob.name=mine ") && !shown.contains("=report "), "{shown}");
+}
+
 fn parsed(object: serde_json::Value) -> Pod {
     serde_json::from_value::<object::Object>(object).unwrap().pod(&PodsConfig::default()).unwrap()
 }
@@ -266,6 +284,23 @@ fn owners_and_containers_are_named() {
         owned["metadata"]["ownerReferences"] = json!([{ "kind": kind, "name": "db", "controller": true }]);
         let shown = shown(owned);
         assert!(shown.contains(expected) && !shown.contains("deployment"), "{shown}");
+    }
+    for (job, expected) in [
+        ("report-29384756", Some("report")),
+        ("a-b-27667920", Some("a-b")),
+        ("old-1627667920", Some("old")),
+        ("migrate-42", None),
+        ("import-20240131", None),
+        ("by-hand-x7k2p", None),
+        ("29384756", None),
+        ("report-+9384756", None),
+    ] {
+        let mut owned = pod("p", "u", "");
+        owned["metadata"]["ownerReferences"] = json!([{ "kind": "Job", "name": job, "controller": true }]);
+        let shown = shown(owned);
+        let cron_job = shown.split(' ').find_map(|pair| pair.strip_prefix("k8s.cronjob.name="));
+        assert_eq!(cron_job, expected, "{job}: {shown}");
+        assert!(shown.contains(&format!("k8s.job.name={job} ")), "{shown}");
     }
     let mut two = pod("p", "u", "");
     two["spec"]["containers"] = json!([{ "name": "app" }, { "name": "proxy" }]);
