@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod enrich;
+mod reference;
 mod trust;
 
 use std::collections::HashMap;
@@ -26,32 +27,6 @@ fn load_with(flags: &Flags, env: &[(&str, &str)], text: &str) -> Result<Config, 
 /// The error of a file, as a person sees it.
 fn complaint(text: &str) -> String {
     load(text).unwrap_err().to_string()
-}
-
-#[test]
-fn the_example_file_holds_the_defaults() {
-    assert_eq!(load(EXAMPLE).unwrap(), Config::default());
-}
-
-#[test]
-fn the_example_file_holds_every_key() {
-    let known = serde_json::to_value(RawConfig::default()).unwrap();
-    let written: serde_json::Value = serde_saphyr::from_str(EXAMPLE).unwrap();
-    let mut missing = Vec::new();
-    compare("", &known, &written, &mut missing);
-    assert!(missing.is_empty(), "not in config/tracewell.yaml: {missing:?}");
-    let comments = EXAMPLE.lines().filter(|line| line.contains('#')).count();
-    assert!(comments > 35, "one line why for each key; there are {comments}");
-}
-
-fn compare(path: &str, known: &serde_json::Value, written: &serde_json::Value, missing: &mut Vec<String>) {
-    for (key, inner) in known.as_object().into_iter().flatten() {
-        let path = format!("{path}.{key}");
-        match written.get(key) {
-            Some(written) => compare(&path, inner, written, missing),
-            None => missing.push(path),
-        }
-    }
 }
 
 #[test]
