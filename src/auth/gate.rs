@@ -282,7 +282,7 @@ impl Gate {
 }
 
 /// The tenant that the request names, if it names one.
-fn named_tenant(headers: &HeaderMap) -> Result<Option<Tenant>, Denied> {
+pub(super) fn named_tenant(headers: &HeaderMap) -> Result<Option<Tenant>, Denied> {
     let wrong = |message: &str| Denied::new(DeniedReason::Tenant, message);
     let mut values = headers.get_all(TENANT_HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };

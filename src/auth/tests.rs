@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod claims;
+mod damaged;
 mod gate;
 mod issuer;
 mod parsers;
