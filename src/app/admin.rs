@@ -48,6 +48,7 @@ impl Operators {
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
+            asker: tenant,
             receive: &self.receive,
             enrich: &self.enricher.stats(),
             memory: &self.memory.now(&log, &sampler),

@@ -44,6 +44,7 @@ pub(super) fn receiver<I: Ingest>(
         header_bytes_max: peers.header_bytes,
         keepalive_interval: peers.keepalive_interval,
         keepalive_timeout: peers.keepalive_timeout,
+        open_to_others: [&config.grpc, &config.http].iter().any(|address| !address.is_loopback()),
         cors_origins: peers.cors_origins.iter().map(origin).collect::<Result<_, _>>()?,
         rates: rates(config),
         ..ReceiveConfig::default()

@@ -95,6 +95,9 @@ impl Families {
         let refused = Reason::ALL.map(|reason| (reason.name(), stats.refused(reason)));
         let help = "Export requests refused as a whole";
         self.counter_by("tracewell_receive_refused", help, CounterBy::new("reason", refused));
+        let help = "Export requests refused because their tenant was over its rate";
+        let over_rate = super::receive::OverRate(stats.over_rate(snapshot.asker));
+        self.0.register("tracewell_receive_over_rate", help, over_rate);
         let help = "Spans refused by partial success";
         self.counter("tracewell_receive_rejected_spans", help, stats.rejected_spans());
         let help = "Request bodies as they came over the wire";
@@ -128,6 +131,10 @@ impl Families {
         let help = "When the first certificate of a listener expires, Unix time; 0 without any";
         let expires = trust.certificate_expires_at() as f64;
         self.gauge_seconds("tracewell_tls_certificate_expiry_timestamp", help, expires);
+        let help =
+            "When the first revocation list is to be followed by a newer one, Unix time; 0 without any";
+        let next = trust.crl_next_update() as f64;
+        self.gauge_seconds("tracewell_tls_crl_next_update_timestamp", help, next);
     }
 
     fn log(&mut self, snapshot: &Snapshot<'_>) {

@@ -6,6 +6,7 @@ mod forward;
 pub mod logs;
 mod losses;
 pub mod metrics;
+mod receive;
 mod snapshot;
 pub mod status;
 mod trust;

@@ -13,6 +13,7 @@ use crate::ledger::LedgerStats;
 use crate::log::LogStats;
 use crate::receive::ReceiveStats;
 use crate::rules_source::RulesStatus;
+use crate::runtime::Tenant;
 use crate::runtime::process::ProcessUsage;
 use crate::sample::{SamplerStats, Tally};
 use crate::store::Compacted;
@@ -33,6 +34,8 @@ pub struct Snapshot<'a> {
     pub uptime: Duration,
     /// Whether requests are taken and answered; if not, why.
     pub ready: Result<(), String>,
+    /// Who asks, where it may see no other tenant.
+    pub asker: Option<&'a Tenant>,
     /// What the receivers counted.
     pub receive: &'a ReceiveStats,
     /// What enrich did.

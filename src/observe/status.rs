@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::forward::ForwardStats;
 use super::snapshot::{Snapshot, VERSION};
-use crate::receive::{Reason, Transport};
+use crate::receive::{Metered, Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
 /// `enrich`, `log`, `sample`, `decisions`, `store`, `fleet` (null without one), `memory` and
@@ -60,9 +60,14 @@ fn receive(snapshot: &Snapshot<'_>) -> Value {
     let by_name = |counts: &[(&str, u64)]| -> Map<String, Value> {
         counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
     };
+    let over_rate = stats.over_rate(snapshot.asker).into_iter().map(|(tenant, counts)| {
+        let counts = Metered::ALL.map(|what| (what.name(), counts[what as usize]));
+        (tenant.to_string(), Value::Object(by_name(&counts)))
+    });
     json!({
         "requests": by_name(&Transport::ALL.map(|transport| (transport.name(), stats.requests(transport)))),
         "refused": by_name(&Reason::ALL.map(|reason| (reason.name(), stats.refused(reason)))),
+        "over_rate": over_rate.collect::<Map<_, _>>(),
         "rejected_spans": stats.rejected_spans(),
         "wire_bytes": stats.wire_bytes(),
         "body_bytes": stats.body_bytes(),

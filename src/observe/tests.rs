@@ -100,6 +100,7 @@ impl Daemon {
         Snapshot {
             forward: None,
             fleet: None,
+            asker: None,
             uptime: Duration::from_millis(2500),
             ready: Ok(()),
             receive: &self.receive,

@@ -39,8 +39,22 @@ impl TrustNow {
 
     /// When the first certificate expires, Unix seconds; 0 when there is none.
     pub(super) fn certificate_expires_at(&self) -> i64 {
-        self.standings.iter().filter_map(|standing| standing.expires_at).min().unwrap_or(0)
+        self.first_end(|what| !is_of_lists(what))
     }
+
+    /// When the first revocation list is to be followed by a newer one, Unix seconds; 0 when there is none.
+    pub(super) fn crl_next_update(&self) -> i64 {
+        self.first_end(is_of_lists)
+    }
+
+    fn first_end(&self, is_wanted: impl Fn(&str) -> bool) -> i64 {
+        let wanted = self.standings.iter().filter(|standing| is_wanted(standing.what));
+        wanted.filter_map(|standing| standing.expires_at).min().unwrap_or(0)
+    }
+}
+
+fn is_of_lists(what: &str) -> bool {
+    what.ends_with("_crl")
 }
 
 /// `asks`, `admitted`, `denied` by reason, `tokens`, `users`, `handshakes`, and of each kind of `files`: `loaded_at`,

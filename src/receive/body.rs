@@ -9,10 +9,9 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tonic::Code;
 
-use super::admission::Budget;
+use super::admission::{Budget, Party};
 use super::decompress::{Encoding, Inflated, Inflater};
 use super::failure::Failure;
-use crate::runtime::Tenant;
 
 /// gRPC's prefix of a message: one byte whether it is compressed, four of length.
 const PREFIX_BYTES: usize = 5;
@@ -37,7 +36,7 @@ impl Limits {
         &self,
         body: &mut B,
         encoding: Encoding,
-        tenant: &Tenant,
+        party: &Party,
     ) -> Result<Inflated, Failure>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -47,7 +46,7 @@ impl Limits {
         if length.is_some_and(|length| length > self.bytes_max) {
             return Err(Failure::TooLarge { bytes_max: self.bytes_max });
         }
-        let permit = self.budget.reserve(tenant, length.unwrap_or(UNKNOWN_LENGTH_BYTES), PATIENCE).await?;
+        let permit = self.budget.reserve(party, length.unwrap_or(UNKNOWN_LENGTH_BYTES), PATIENCE).await?;
         let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
         self.in_time(async {
             while let Some(piece) = next_piece(body).await? {
@@ -63,7 +62,7 @@ impl Limits {
         &self,
         body: &mut B,
         encoding: Encoding,
-        tenant: &Tenant,
+        party: &Party,
     ) -> Result<Inflated, Failure>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -75,7 +74,7 @@ impl Limits {
                 return Err(Failure::TooLarge { bytes_max: self.bytes_max });
             }
             let encoding = prefix.encoding(encoding)?;
-            let permit = self.budget.reserve(tenant, length, PATIENCE).await?;
+            let permit = self.budget.reserve(party, length, PATIENCE).await?;
             let mut inflater = Inflater::new(encoding, self.bytes_max, permit)?;
             let mut missing = length;
             let mut next = Some(rest);

@@ -35,6 +35,8 @@ pub struct ReceiveConfig {
     pub keepalive_timeout: Duration,
     /// When a sender that met the byte budget's bound is told to come back.
     pub retry_after: Duration,
+    /// Whether other machines may connect: where nobody is asked who it is, they share the budget by their addresses.
+    pub open_to_others: bool,
     /// Whose pages may send from browsers over OTLP/HTTP.
     pub cors_origins: Vec<OriginPattern>,
     /// What each tenant may send.
@@ -56,6 +58,7 @@ impl Default for ReceiveConfig {
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             retry_after: Duration::from_secs(1),
+            open_to_others: false,
             cors_origins: Vec::new(),
             rates: Rates::default(),
         }

@@ -28,10 +28,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-pub use admission::{Budget, Exhausted, Permit};
+pub use admission::{Budget, Exhausted, Party, Permit};
 pub use config::{ReceiveConfig, ReceiveConfigError};
 pub use cors::OriginPattern;
-pub use rates::{Rate, Rates};
+pub use rates::{Metered, Rate, Rates};
 pub use serve::{Protocol, Receiver};
 pub use stats::{Reason, ReceiveStats, Transport};
 

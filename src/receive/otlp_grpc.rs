@@ -19,7 +19,6 @@ use super::reply::Reply;
 use super::room::{Peer, Room};
 use super::stats::Transport;
 use super::{Accepted, Ingest, status};
-use crate::runtime::Tenant;
 
 const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -42,7 +41,7 @@ where
     }
     let result = match request.uri().path() {
         EXPORT => export(room, peer, request).await,
-        HEALTH_CHECK => check_health(room, request).await,
+        HEALTH_CHECK => check_health(room, peer, request).await,
         _ => call(room, peer, request).await,
     };
     let mut response = match result {
@@ -65,7 +64,7 @@ where
     let arrival = room.arrived(Transport::Grpc, peer, head.headers).await?;
     let mut limits = room.limits.clone();
     limits.bytes_max = limits.bytes_max.min(CALL_BYTES_MAX);
-    let message = limits.read_message(&mut body, encoding?, arrival.tenant()).await?;
+    let message = limits.read_message(&mut body, encoding?, arrival.party()).await?;
     match room.ingest.call(path, arrival.tenant(), message.body.clone()).await {
         Some(answer) => Ok(answer?.to_vec()),
         None => {
@@ -84,7 +83,7 @@ where
     let result = async {
         let encoding = Encoding::from_header(head.headers.get("grpc-encoding"));
         let arrival = room.arrived(Transport::Grpc, peer, head.headers).await?;
-        let inflated = room.limits.read_message(&mut body, encoding?, arrival.tenant()).await?;
+        let inflated = room.limits.read_message(&mut body, encoding?, arrival.party()).await?;
         room.submit(inflated, arrival).await
     };
     let result = result.await;
@@ -108,7 +107,7 @@ struct HealthCheckRequest {
     service: String,
 }
 
-async fn check_health<I, B>(room: &Room<I>, request: Request<B>) -> Result<Vec<u8>, Failure>
+async fn check_health<I, B>(room: &Room<I>, peer: &Peer, request: Request<B>) -> Result<Vec<u8>, Failure>
 where
     I: Ingest,
     B: Body<Data = Bytes> + Unpin,
@@ -116,7 +115,8 @@ where
     let mut body = request.into_body();
     let mut limits = room.limits.clone();
     limits.bytes_max = HEALTH_CHECK_BYTES_MAX;
-    let message = limits.read_message(&mut body, Encoding::Identity, &Tenant::default()).await?;
+    let party = room.party(peer, None);
+    let message = limits.read_message(&mut body, Encoding::Identity, &party).await?;
     let asked = HealthCheckRequest::decode(message.body);
     let asked = asked.map_err(|error| Failure::malformed(error.to_string()))?;
     if asked.service.is_empty() || asked.service == SERVICE {

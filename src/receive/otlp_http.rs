@@ -145,7 +145,7 @@ where
 {
     let encoding = Encoding::from_header(headers.get(CONTENT_ENCODING));
     let arrival = room.arrived(media_type.transport(), peer, headers).await?;
-    let inflated = room.limits.read(body, encoding?, arrival.tenant()).await?;
+    let inflated = room.limits.read(body, encoding?, arrival.party()).await?;
     match media_type {
         MediaType::Protobuf => room.submit(inflated, arrival).await,
         MediaType::Json => export_json(room, inflated, arrival).await,

@@ -41,11 +41,33 @@ pub struct Rates {
     pub tenants: HashMap<Tenant, Rate>,
 }
 
+/// What is metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metered {
+    /// Spans.
+    Spans,
+    /// Bytes, decompressed.
+    Bytes,
+}
+
+impl Metered {
+    /// All of it.
+    pub const ALL: [Self; 2] = [Self::Spans, Self::Bytes];
+
+    /// In words, and as a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
 /// Over its rate: when the tenant may come back, and what it had too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OverRate {
     pub(super) retry_after: Duration,
-    pub(super) what: &'static str,
+    pub(super) what: Metered,
 }
 
 /// What each tenant has left.
@@ -124,8 +146,8 @@ impl Accounts {
                 }
                 _ => Ok(()),
             };
-            short(rate.spans_per_second, -account.spans, "spans")?;
-            short(rate.bytes_per_second, needed - account.bytes, "bytes")
+            short(rate.spans_per_second, -account.spans, Metered::Spans)?;
+            short(rate.bytes_per_second, needed - account.bytes, Metered::Bytes)
         })
     }
 

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE};
 use tokio::runtime::Handle;
 
-use super::admission::Budget;
+use super::admission::{Budget, Party};
 use super::body::Limits;
 use super::config::ReceiveConfig;
 use super::decompress::Inflated;
@@ -34,6 +34,7 @@ pub(super) struct Arrival {
     admitted: Admitted,
     unix_nano: u64,
     origin: Origin,
+    party: Party,
 }
 
 /// Configuration, budget, counters, and the stage behind.
@@ -51,9 +52,9 @@ pub(super) struct Room<I> {
 }
 
 impl Arrival {
-    /// Whose spans they are.
-    pub(super) fn tenant(&self) -> &Tenant {
-        &self.admitted.tenant
+    /// Who shares the budget with others.
+    pub(super) fn party(&self) -> &Party {
+        &self.party
     }
 }
 
@@ -71,8 +72,8 @@ impl<I: Ingest> Room<I> {
         tasks: Handle,
         gate: Arc<Gate>,
     ) -> Self {
-        // Without credentials there is one tenant.
-        let budget = if gate.asks() { Budget::fair } else { Budget::new };
+        // Without credentials there is one tenant, and on one machine nobody to be told apart.
+        let budget = if gate.asks() || config.open_to_others { Budget::fair } else { Budget::new };
         let limits = Limits {
             budget: budget(config.in_flight_bytes_max),
             bytes_max: config.request_bytes_max,
@@ -100,14 +101,25 @@ impl<I: Ingest> Room<I> {
             admitted.map_err(|denied| Failure::Denied { denied, challenge: self.gate.challenge() })?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let may_send = self.accounts.may_send(&admitted.tenant, length, self.clock.monotonic());
-        may_send.map_err(|OverRate { retry_after, what }| Failure::OverRate {
-            retry_after,
-            message: format!("tenant {} sends more {what} than its limit", admitted.tenant),
+        may_send.map_err(|OverRate { retry_after, what }| {
+            self.stats.count_over_rate(&admitted.tenant, what);
+            let message = format!("tenant {} sends more {} than its limit", admitted.tenant, what.name());
+            Failure::OverRate { retry_after, message }
         })?;
         headers.remove(AUTHORIZATION);
         headers.remove(COOKIE);
         let origin = Origin { client: peer.address, headers: Arc::new(headers) };
-        Ok(Arrival { admitted, unix_nano, origin })
+        let party = self.party(peer, Some(&admitted));
+        Ok(Arrival { admitted, unix_nano, origin, party })
+    }
+
+    /// Who shares the budget with others: a tenant, or where nobody is asked who it is, an address.
+    pub(super) fn party(&self, peer: &Peer, admitted: Option<&Admitted>) -> Party {
+        match (admitted.filter(|_| self.gate.asks()), peer.address) {
+            (Some(admitted), _) => Party::Tenant(admitted.tenant.clone()),
+            (None, Some(address)) => Party::at(address.ip()),
+            (None, None) => Party::default(),
+        }
     }
 
     /// Hands a request over. Its bytes count against the budget until the answer is known.
@@ -120,7 +132,7 @@ impl<I: Ingest> Room<I> {
         self.charge(&arrival.admitted.tenant, &body);
         let request_id = RequestId(self.next_request_id.fetch_add(1, Ordering::Relaxed));
         tracing::trace!(%request_id, bytes = body.len(), "received");
-        let Arrival { admitted: Admitted { tenant, .. }, unix_nano, origin } = arrival;
+        let Arrival { admitted: Admitted { tenant, .. }, unix_nano, origin, .. } = arrival;
         let request = ExportRequest { tenant, request_id, received_unix_nano: unix_nano, origin, body };
         let result = self.ingest.ingest(request).await;
         drop(permit);

@@ -1,6 +1,15 @@
 //! What the receivers count, for metrics and status.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::rates::Metered;
+use crate::runtime::Tenant;
+
+/// Tenants told apart where they are over their rates, some hundred bytes each; further ones are in the sum only.
+const TENANTS_MAX: usize = 1000;
 
 /// The ways a request can come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +93,7 @@ impl Reason {
     }
 }
 
-/// Counters since the start, and the number of open connections. All are read without locks.
+/// Counters since the start, and the number of open connections. What every request counts is counted without locks.
 #[derive(Debug, Default)]
 pub struct ReceiveStats {
     requests: [AtomicU64; Transport::ALL.len()],
@@ -95,6 +104,7 @@ pub struct ReceiveStats {
     json_snake_case_keys: AtomicU64,
     connections: AtomicU64,
     connections_open: AtomicU64,
+    over_rate: Mutex<BTreeMap<Tenant, [u64; Metered::ALL.len()]>>,
 }
 
 impl ReceiveStats {
@@ -116,6 +126,13 @@ impl ReceiveStats {
     /// Bytes handed over, as decompressed protobuf.
     pub fn body_bytes(&self) -> u64 {
         read(&self.body_bytes)
+    }
+
+    /// Requests refused because their tenant was over its rate, of each of [`Metered::ALL`]; of all tenants, or of one.
+    pub fn over_rate(&self, of: Option<&Tenant>) -> Vec<(Tenant, [u64; Metered::ALL.len()])> {
+        let counts = self.over_rate.lock();
+        let wanted = counts.iter().filter(|(tenant, _)| of.is_none_or(|of| of == *tenant));
+        wanted.map(|(tenant, counts)| (tenant.clone(), *counts)).collect()
     }
 
     /// Spans refused by partial success.
@@ -144,6 +161,13 @@ impl ReceiveStats {
 
     pub(super) fn count_refused(&self, reason: Reason) {
         add(&self.refused[reason as usize], 1);
+    }
+
+    pub(super) fn count_over_rate(&self, tenant: &Tenant, what: Metered) {
+        let mut counts = self.over_rate.lock();
+        if counts.len() < TENANTS_MAX || counts.contains_key(tenant) {
+            counts.entry(tenant.clone()).or_default()[what as usize] += 1;
+        }
     }
 
     pub(super) fn count_bytes(&self, wire: usize, body: usize) {

@@ -56,12 +56,13 @@ impl AgentOperators {
         Ok(api.for_operators().guarded(gate))
     }
 
-    fn with_snapshot<T>(&self, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+    fn with_snapshot<T>(&self, asker: Option<&Tenant>, tell: impl FnOnce(&Snapshot<'_>) -> T) -> T {
         let log = self.log.stats();
         let forward = self.forward(log.durable.0);
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
+            asker,
             receive: &self.receive,
             memory: &self.memory(log.queue_bytes, &forward),
             log: &log,
@@ -140,12 +141,12 @@ impl Admin for AgentOperators {
         self.log.admits().map_err(|error| error.to_string())
     }
 
-    fn status(&self, _: Option<&Tenant>) -> serde_json::Value {
-        self.with_snapshot(status::status)
+    fn status(&self, tenant: Option<&Tenant>) -> serde_json::Value {
+        self.with_snapshot(tenant, status::status)
     }
 
-    fn metrics(&self, _: Option<&Tenant>) -> String {
-        self.with_snapshot(metrics::render)
+    fn metrics(&self, tenant: Option<&Tenant>) -> String {
+        self.with_snapshot(tenant, metrics::render)
     }
 }
 

@@ -4,15 +4,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::peer::{deflate, gzip, snappy_block, snappy_stream, zstd};
-use crate::receive::Budget;
 use crate::receive::decompress::{Encoding, Inflated, Inflater};
 use crate::receive::failure::Failure;
-use crate::runtime::Tenant;
+use crate::receive::{Budget, Party};
 
 const MIB: usize = 1024 * 1024;
 
 fn inflate(encoding: Encoding, wire: &[u8], piece: usize, bytes_max: usize) -> Result<Inflated, Failure> {
-    let permit = Budget::new(64 * MIB).try_reserve(&Tenant::default(), wire.len()).unwrap();
+    let permit = Budget::new(64 * MIB).try_reserve(&Party::default(), wire.len()).unwrap();
     let mut inflater = Inflater::new(encoding, bytes_max, permit)?;
     for piece in wire.chunks(piece.max(1)) {
         inflater.push(Bytes::copy_from_slice(piece))?;
@@ -81,7 +80,7 @@ fn a_bomb_is_cut_off_while_it_inflates() {
     for (encoding, compress) in COMPRESSED {
         let wire = compress(&bomb);
         let budget = Budget::new(8 * MIB);
-        let permit = budget.try_reserve(&Tenant::default(), wire.len()).unwrap();
+        let permit = budget.try_reserve(&Party::default(), wire.len()).unwrap();
         let mut inflater = Inflater::new(encoding, 2 * MIB, permit).unwrap();
         let failure =
             inflater.push(Bytes::from(wire)).and_then(|()| inflater.finish().map(drop)).unwrap_err();
@@ -93,7 +92,7 @@ fn a_bomb_is_cut_off_while_it_inflates() {
 #[test]
 fn output_that_does_not_fit_the_budget_stops() {
     let wire = gzip(&vec![0; MIB]);
-    let permit = Budget::new(256 * 1024).try_reserve(&Tenant::default(), wire.len()).unwrap();
+    let permit = Budget::new(256 * 1024).try_reserve(&Party::default(), wire.len()).unwrap();
     let mut inflater = Inflater::new(Encoding::Gzip, 64 * MIB, permit).unwrap();
     assert_eq!(inflater.push(Bytes::from(wire)).unwrap_err(), Failure::NoRoom);
 }
@@ -132,7 +131,7 @@ fn members_and_frames_follow_each_other_and_garbage_does_not() {
 #[test]
 fn a_single_uncompressed_piece_is_not_copied() {
     let piece = Bytes::from(vec![1; 1000]);
-    let permit = Budget::new(MIB).try_reserve(&Tenant::default(), 1000).unwrap();
+    let permit = Budget::new(MIB).try_reserve(&Party::default(), 1000).unwrap();
     let mut inflater = Inflater::new(Encoding::Identity, MIB, permit).unwrap();
     inflater.push(piece.clone()).unwrap();
     assert_eq!(inflater.finish().unwrap().body.as_ptr(), piece.as_ptr());
@@ -156,7 +155,7 @@ fn the_largest_request_fits_the_smallest_budget_in_every_encoding() {
         [(Encoding::Gzip, gzip(&body)), (Encoding::Deflate, deflate(&body)), (Encoding::Zstd, zstd(&body))]
     {
         let budget = Budget::fair(2 * MIB);
-        let permit = budget.try_reserve(&Tenant::default(), wire.len()).unwrap();
+        let permit = budget.try_reserve(&Party::default(), wire.len()).unwrap();
         let mut inflater = Inflater::new(encoding, MIB, permit).unwrap();
         inflater.push(Bytes::copy_from_slice(&wire)).unwrap();
         assert_eq!(inflater.finish().unwrap().body.len(), MIB, "{encoding:?}");

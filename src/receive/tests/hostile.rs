@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::peer::{frame, gzip, post, read_answer, zstd};
@@ -187,4 +187,48 @@ async fn random_bytes_are_answered_or_closed() {
         }
     }
     others_are_served(&server).await;
+}
+
+/// A connection from this address of the machine.
+async fn connect_from(from: &str, to: std::net::SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+fn head(length: usize) -> String {
+    format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{PROTOBUF}content-length: {length}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn without_credentials_addresses_share_the_budget_and_one_cannot_have_it_all() {
+    let config = ReceiveConfig { open_to_others: true, body_timeout: Duration::from_secs(60), ..small() };
+    let server = Server::with(config).await;
+    let budget = server.receiver.budget();
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let mut stream = connect_from("127.0.0.1", server.http).await;
+        stream.write_all(head(60_000).as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    // Four of them would fit; an eighth is left to others.
+    eventually("three are told to come back", || server.stats().refused(Reason::Overloaded) == 3).await;
+    assert_eq!(budget.bytes_used(), 180_000);
+    let mut other = connect_from("127.0.0.2", server.http).await;
+    let body = [&[0x0a, 0xcc, 0xea, 0x01][..], &[0; 29_996]].concat();
+    other.write_all(&[head(body.len()).as_bytes(), &body].concat()).await.unwrap();
+    assert_eq!(timeout(SOON, read_answer(&mut other)).await.unwrap().status, 200);
+
+    // Where only this machine can connect, nobody is told apart, and nothing is left unused.
+    let server = Server::with(ReceiveConfig { body_timeout: Duration::from_secs(60), ..small() }).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = connect_from("127.0.0.1", server.http).await;
+        stream.write_all(head(60_000).as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let budget = server.receiver.budget();
+    eventually("all four", || budget.bytes_used() == 240_000).await;
 }

@@ -8,8 +8,8 @@ use prost::Message;
 
 use super::peer::{channel, post, send};
 use super::{Server, sample};
-use crate::receive::rates::{Accounts, OverRate};
-use crate::receive::{OriginPattern, Rate, Rates, Reason, ReceiveConfig};
+use crate::receive::rates::{Accounts, Metered, OverRate};
+use crate::receive::{OriginPattern, Rate, Rates, Reason, ReceiveConfig, ReceiveStats};
 use crate::runtime::Tenant;
 
 const PROTOBUF: &str = "content-type: application/x-protobuf\r\n";
@@ -33,7 +33,7 @@ fn a_tenant_sends_its_burst_and_then_its_rate() {
     assert_eq!(accounts.may_send(&one, None, at(0.0)), Ok(()), "nothing is owed yet");
     accounts.sent(&one, 5, 1 << 20, at(0.0));
     let over = accounts.may_send(&one, None, at(0.1)).unwrap_err();
-    assert_eq!((over.what, over.retry_after), ("spans", Duration::from_millis(400)));
+    assert_eq!((over.what, over.retry_after), (Metered::Spans, Duration::from_millis(400)));
     assert_eq!(accounts.may_send(&two, None, at(0.1)), Ok(()), "it is nobody else's fault");
     assert_eq!(accounts.may_send(&one, None, at(0.51)), Ok(()));
 }
@@ -48,7 +48,7 @@ fn a_length_that_is_known_must_be_there_before_the_body_is_read() {
     accounts.sent(&poor, 0, 60, at(0.0));
     assert_eq!(accounts.may_send(&poor, Some(40), at(0.0)), Ok(()));
     let over = accounts.may_send(&poor, Some(50), at(0.0)).unwrap_err();
-    assert_eq!((over.what, over.retry_after), ("bytes", Duration::from_millis(100)));
+    assert_eq!((over.what, over.retry_after), (Metered::Bytes, Duration::from_millis(100)));
     // What is larger than the bucket goes when that is full, not never.
     assert!(accounts.may_send(&poor, Some(1000), at(0.3)).is_err());
     assert_eq!(accounts.may_send(&poor, Some(1000), at(0.6)), Ok(()));
@@ -95,7 +95,21 @@ async fn over_its_rate_a_sender_is_told_when_to_come_back() {
     assert!(status.message().contains("more spans than its limit"), "{status:?}");
     assert!(!status.details().is_empty(), "RetryInfo");
     assert_eq!(server.stats().refused(Reason::RateLimited), 2);
+    assert_eq!(server.stats().over_rate(None), [(Tenant::default(), [2, 0])]);
+    assert_eq!(server.stats().over_rate(Tenant::new("other").as_ref()), []);
     assert_eq!(server.bodies().len(), 1);
+}
+
+#[test]
+fn only_so_many_tenants_are_told_apart_when_they_are_over_their_rates() {
+    let stats = ReceiveStats::default();
+    for number in 0..2000 {
+        stats.count_over_rate(&Tenant::new(&format!("t{number}")).unwrap(), Metered::Bytes);
+    }
+    let first = Tenant::new("t0").unwrap();
+    stats.count_over_rate(&first, Metered::Spans);
+    assert_eq!(stats.over_rate(None).len(), 1000);
+    assert_eq!(stats.over_rate(Some(&first)), [(first, [1, 1])]);
 }
 
 #[tokio::test]
