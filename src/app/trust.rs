@@ -1,6 +1,6 @@
 //! Who is let in: certificates, credentials and keys, read at the start and again when their files change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use crate::observe::TrustNow;
 use crate::runtime::disk::{read_bounded, read_text};
 use crate::runtime::follow::{Group, Standing, follow};
 use crate::runtime::net::{ServerTls, TlsCounts};
-use crate::runtime::tls::{ServerFiles, server_identity};
+use crate::runtime::tls::{ServerFiles, ServerIdentity, TlsError, server_identity};
 use crate::runtime::{Clock, Disk, Shutdown, TaskHandle, Tasks};
 
 /// The largest JWK set read, in bytes.
@@ -104,26 +104,58 @@ impl Trust {
     }
 }
 
+/// How the files of a listener stand: all of them, and its revocation lists, which come from somebody else.
+#[derive(Clone)]
+struct OfTls {
+    certificate: Standing,
+    lists: Option<(PathBuf, Standing)>,
+}
+
+impl OfTls {
+    fn new(what: &'static str, files: &ServerFiles) -> Self {
+        let of_lists = if what == "tls" { "tls_crl" } else { "tls_api_crl" };
+        let lists = files.crl.as_ref().map(|path| (path.clone(), Standing::new(of_lists)));
+        Self { certificate: Standing::new(what), lists }
+    }
+
+    fn loaded(&self, identity: &ServerIdentity, clock: &dyn Clock) {
+        self.certificate.loaded(clock, Some(identity.validity.not_after));
+        let Some((path, lists)) = &self.lists else { return };
+        lists.loaded(clock, identity.crl_next_update);
+        let now = i64::try_from(clock.now_unix_nano() / 1_000_000_000).unwrap_or(i64::MAX);
+        if identity.crl_next_update.is_some_and(|next| next < now) {
+            let file = path.display();
+            tracing::warn!(%file, "the CA should have published a newer revocation list by now; this one holds on");
+        }
+    }
+
+    fn refused(&self, error: &TlsError) {
+        match &self.lists {
+            Some((path, lists)) if *path == error.path => lists.refused(error),
+            _ => self.certificate.refused(error),
+        }
+    }
+}
+
 impl Loading<'_> {
     fn tls(&mut self, what: &'static str, files: &ServerFiles) -> Result<ServerTls, StartError> {
         let group = Group::new(&**self.disk, files.paths());
-        let wrong =
-            |error: crate::runtime::tls::TlsError| StartError::Setting(format!("cannot speak TLS: {error}"));
+        let wrong = |error: TlsError| StartError::Setting(format!("cannot speak TLS: {error}"));
         let identity = server_identity(files, &**self.disk, &**self.clock).map_err(wrong)?;
-        let standing = Standing::new(what);
-        standing.loaded(&**self.clock, Some(identity.validity.not_after));
+        let standings = OfTls::new(what, files);
+        standings.loaded(&identity, &**self.clock);
         let tls = ServerTls::new(identity, self.config.tls.handshake_timeout);
         let (files, disk, clock) = (files.clone(), self.disk.clone(), self.clock.clone());
-        let (installed, told) = (tls.clone(), standing.clone());
+        let (installed, told) = (tls.clone(), standings.clone());
         self.groups.push(group.then(move || match server_identity(&files, &*disk, &*clock) {
             Ok(identity) => {
-                let not_after = identity.validity.not_after;
+                told.loaded(&identity, &*clock);
                 installed.install(identity);
-                told.loaded(&*clock, Some(not_after));
             }
             Err(error) => told.refused(&error),
         }));
-        self.standings.push(standing);
+        self.standings
+            .extend([standings.certificate].into_iter().chain(standings.lists.map(|(_, lists)| lists)));
         Ok(tls)
     }
 

@@ -30,6 +30,7 @@ pub(super) struct RawTls {
     cert: Key<String>,
     key: Key<String>,
     client_ca: Key<String>,
+    crl: Key<String>,
     client_auth: Key<RawClientAuth>,
     min_version: Key<String>,
     handshake_timeout: Key<Period>,
@@ -44,6 +45,7 @@ struct RawApiTls {
     cert: Key<String>,
     key: Key<String>,
     client_ca: Key<String>,
+    crl: Key<String>,
     client_auth: Key<RawClientAuth>,
     min_version: Key<String>,
 }
@@ -63,18 +65,21 @@ impl RawTls {
 
     /// What `api` says, and where it says nothing what the section says.
     fn for_api(&self) -> Option<Self> {
-        let RawApiTls { enabled, cert, key, client_ca, client_auth, min_version } = &self.api;
+        let RawApiTls { enabled, cert, key, client_ca, crl, client_auth, min_version } = &self.api;
         let is_on = self.is_on() || cert.is_some();
         if !enabled.as_ref().map_or(is_on, |enabled| enabled.value) {
             return None;
         }
         let own_pair = cert.is_some();
+        let client_auth = client_auth.clone().or_else(|| self.client_auth.clone());
+        let asks = client_auth.as_ref().is_some_and(|auth| !matches!(auth.value, RawClientAuth::None));
         Some(Self {
             cert: cert.clone().or_else(|| self.cert.clone()),
             // A certificate of its own has a key of its own.
             key: key.clone().or_else(|| self.key.clone().filter(|_| !own_pair)),
             client_ca: client_ca.clone().or_else(|| self.client_ca.clone()),
-            client_auth: client_auth.clone().or_else(|| self.client_auth.clone()),
+            crl: crl.clone().or_else(|| self.crl.clone().filter(|_| asks)),
+            client_auth,
             min_version: min_version.clone().or_else(|| self.min_version.clone()),
             handshake_timeout: None,
             api: RawApiTls::default(),
@@ -116,6 +121,13 @@ impl Loader<'_> {
             let message = "name the CA that signs clients' certificates: `client_ca`".into();
             return Err(invalid(self.origin(written), &format!("{key}.client_auth"), message));
         }
+        if let Some(crl) = &raw.crl
+            && client_auth == ClientAuth::None
+        {
+            let message =
+                "clients are asked for no certificate: set `client_auth` to optional or required".into();
+            return Err(invalid(self.origin(crl), &format!("{key}.crl"), message));
+        }
         let min_version = match &raw.min_version {
             None => MinVersion::default(),
             Some(version) => match version.value.as_str() {
@@ -131,6 +143,7 @@ impl Loader<'_> {
             cert: PathBuf::from(&cert.value),
             key: PathBuf::from(&private.value),
             client_ca: raw.client_ca.as_ref().map(|path| PathBuf::from(&path.value)),
+            crl: raw.crl.as_ref().map(|path| PathBuf::from(&path.value)),
             client_auth,
             min_version,
         })

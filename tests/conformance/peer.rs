@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use tower::{Service, ServiceExt};
 
 use crate::support::Daemon;
+use crate::support::rpc::{Any, RpcStatus, TYPES};
 
 /// OTLP's ways in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,26 +72,6 @@ pub struct Got {
     /// Rejected spans and message of a partial success; `None` where it is unset.
     pub partial: Option<(i64, String)>,
 }
-
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-const TYPES: &str = "type.googleapis.com/google.rpc.";
 
 pub async fn send(daemon: &Daemon, way: Way, sent: &Sent) -> Got {
     let sending = async {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, DnType,
+    IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
 /// A CA with a folder: `NAME.pem` of itself, and what it issues beside it.
 pub struct Ca {
@@ -48,6 +51,30 @@ impl Ca {
         params.distinguished_name.push(DnType::CommonName, common_name);
         change(&mut params);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// The same with this serial number.
+    pub fn pair_numbered(&self, common_name: &str, serial: u64) -> (String, String) {
+        self.pair_with(common_name, |params| params.serial_number = Some(SerialNumber::from(serial)))
+    }
+
+    /// A list of the serial numbers that are taken back, to be followed by a newer one in this year.
+    pub fn revocations(&self, serials: &[u64], next_update: i32) -> CertificateRevocationList {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(serials.len() as u64 + 1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap()
     }
 
     /// The same as the files `NAME.pem` and `NAME.key`.

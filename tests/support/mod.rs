@@ -5,6 +5,7 @@
 pub mod bucket;
 pub mod certs;
 pub mod disk;
+pub mod rpc;
 pub mod steps;
 pub mod table;
 pub mod traffic;

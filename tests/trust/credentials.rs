@@ -3,25 +3,25 @@
 use super::support::{Daemon, Start, binary};
 use super::*;
 
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
-    daemon: Daemon,
-    client: reqwest::Client,
+    pub(super) daemon: Daemon,
+    pub(super) client: reqwest::Client,
 }
 
 /// Makes a token by the command, and gives it with its entry for the file.
-fn token(args: &[&str]) -> (String, String) {
+pub(super) fn token(args: &[&str]) -> (String, String) {
     let output = binary().args(["token", "new", "--json"]).args(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
     (made["token"].as_str().unwrap().to_owned(), made["entry"].to_string())
 }
 
-fn file(entries: &[&String]) -> String {
+pub(super) fn file(entries: &[&String]) -> String {
     entries.iter().fold("tokens:\n".to_owned(), |file, entry| format!("{file}  - {entry}\n"))
 }
 
-fn world(credentials: &str, rest: &str) -> World {
+pub(super) fn world(credentials: &str, rest: &str) -> World {
     world_with(credentials, rest, |start| start.env("TRACE_DEBUG", "1"))
 }
 
@@ -43,11 +43,11 @@ impl World {
         post(&self.client, &self.daemon.http, number, &headers).await
     }
 
-    async fn ask(&self, path: &str, token: &str) -> (u16, String) {
+    pub(super) async fn ask(&self, path: &str, token: &str) -> (u16, String) {
         ask(&self.client, &format!("{}{path}", self.daemon.api), token).await
     }
 
-    async fn send_grpc(&self, number: u64, token: &str) -> Result<(), tonic::Status> {
+    pub(super) async fn send_grpc(&self, number: u64, token: &str) -> Result<(), tonic::Status> {
         let mut client = traffic::connect(&self.daemon.grpc).await.unwrap();
         let mut request =
             tonic::Request::new(traffic::request(traffic::trace(number, Shape::Plain, 2), "shop"));

@@ -5,7 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browsers;
 mod credentials;
+mod rates;
+mod revocation;
 mod start;
 mod tls;
 

@@ -50,10 +50,18 @@ fn the_api_speaks_tls_as_the_others_do_but_for_what_it_says() {
     assert_eq!((otlp.client_auth, api.client_auth), (ClientAuth::Required, ClientAuth::None));
     assert_eq!((api.cert.to_str(), api.key.to_str()), (Some("d"), Some("e")));
     assert_eq!(api.min_version, MinVersion::Tls13);
+    let text = "tls: { cert: c, key: k, client_ca: ca, crl: l, client_auth: optional }";
+    let tls = load(text).unwrap().tls;
+    assert!(tls.otlp == tls.api && tls.api.unwrap().crl.unwrap().to_str() == Some("l"));
+    let text =
+        "tls: { cert: c, key: k, client_ca: ca, crl: l, client_auth: optional, api: { client_auth: none } }";
+    assert_eq!(load(text).unwrap().tls.api.unwrap().crl, None, "nobody is asked there");
     for (text, words) in [
         ("tls: { cert: c }", "a certificate needs its key"),
         ("tls: { cert: c, key: k, api: { cert: d } }", "`tls.api`: a certificate needs its key"),
         ("tls: { cert: c, key: k, client_auth: required }", "`tls.client_auth`: name the CA"),
+        ("tls: { cert: c, key: k, crl: l }", "t.yaml:1:30: `tls.crl`: clients are asked for no certificate"),
+        ("tls: { cert: c, key: k, api: { crl: l } }", "`tls.api.crl`: clients are asked for no certificate"),
         ("tls: { cert: c, key: k, min_version: '1.1' }", "`tls.min_version`"),
         ("tls: { api: { enabled: true } }", "`tls.api`: TLS needs a certificate"),
     ] {

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::secured::Secured;
 use super::stream::Stream;
 use super::wrong_port::{HANDSHAKE, turn_away};
 use crate::runtime::tls::ServerIdentity;
@@ -25,6 +27,8 @@ pub struct ServerTls(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     identity: RwLock<ServerIdentity>,
+    /// How often an identity was installed.
+    installed: AtomicU64,
     handshake_timeout: Duration,
     handshakes: AtomicU64,
     failed: AtomicU64,
@@ -45,9 +49,9 @@ pub struct TlsCounts {
 impl ServerTls {
     /// Speaks as `identity`; a handshake may take so long.
     pub fn new(identity: ServerIdentity, handshake_timeout: Duration) -> Self {
-        let [handshakes, failed, plain_text] = Default::default();
+        let [installed, handshakes, failed, plain_text] = Default::default();
         let identity = RwLock::new(identity);
-        Self(Arc::new(Shared { identity, handshake_timeout, handshakes, failed, plain_text }))
+        Self(Arc::new(Shared { identity, installed, handshake_timeout, handshakes, failed, plain_text }))
     }
 
     /// Whether both are the same one.
@@ -55,9 +59,21 @@ impl ServerTls {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// From the next handshake on.
+    /// From the next handshake on. Clients that are connected are checked again before anything else is read from them.
     pub fn install(&self, identity: ServerIdentity) {
         *self.0.identity.write() = identity;
+        self.0.installed.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often an identity was installed.
+    #[inline]
+    pub(super) fn installed(&self) -> u64 {
+        self.0.installed.load(Ordering::Acquire)
+    }
+
+    /// What clients' certificates are checked by now.
+    pub(super) fn clients(&self) -> Option<Arc<dyn ClientCertVerifier>> {
+        self.0.identity.read().clients.clone()
     }
 
     /// What became of handshakes.
@@ -84,18 +100,22 @@ impl ServerTls {
                 turn_away(stream).await;
                 return Ok(None);
             }
+            // Counted first: what is installed in between is checked again rather than never.
+            let installed = self.installed();
             let config = shared.identity.read().config.clone();
-            TlsAcceptor::from(config).accept(stream).await.map(Some)
+            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            Ok(Some((stream, installed)))
         };
         let done = timeout(shared.handshake_timeout, handshake).await;
         let done = done
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake is too slow")));
         match done {
-            Ok(Some(stream)) => {
+            Ok(Some((stream, installed))) => {
                 count(&shared.handshakes);
                 let certificates = stream.get_ref().1.peer_certificates();
                 let certificate =
                     certificates.and_then(<[_]>::first).cloned().map(CertificateDer::into_owned);
+                let stream = Secured::new(stream, self.clone(), installed);
                 Ok(Connection { stream: Stream::Tls(Box::new(stream)), certificate })
             }
             Ok(None) => {

@@ -2,6 +2,7 @@
 
 mod listener;
 mod preface;
+mod secured;
 mod stream;
 mod wrong_port;
 
@@ -10,4 +11,5 @@ mod tests;
 
 pub use listener::{Connection, Incoming, Listener, ServerTls, TlsCounts};
 pub use preface::{Http, Rewound, sniff};
+pub use secured::Secured;
 pub use stream::Stream;

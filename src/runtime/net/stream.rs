@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
+
+use super::secured::Secured;
 
 /// A connection.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub enum Stream {
     /// TCP.
     Tcp(TcpStream),
     /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Secured>),
     /// A Unix socket.
     Unix(UnixStream),
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::ALPN;
 use super::material::{Pem, TlsError, Validity};
+use super::revocation::Revocations;
 use crate::runtime::{Clock, Disk};
 
 /// Whether clients show certificates.
@@ -52,6 +54,8 @@ pub struct ServerFiles {
     pub key: PathBuf,
     /// The CA that signs clients' certificates, PEM. Needed unless `client_auth` is none.
     pub client_ca: Option<PathBuf>,
+    /// The lists of certificates that it has taken back, PEM or DER.
+    pub crl: Option<PathBuf>,
     /// Whether clients show certificates.
     pub client_auth: ClientAuth,
     /// The oldest version spoken.
@@ -61,8 +65,9 @@ pub struct ServerFiles {
 impl ServerFiles {
     /// The files it names.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let ca = self.client_ca.iter().filter(|_| self.client_auth != ClientAuth::None);
-        [&self.cert, &self.key].into_iter().chain(ca).cloned().collect()
+        let of_clients = self.client_ca.iter().chain(&self.crl);
+        let of_clients = of_clients.filter(|_| self.client_auth != ClientAuth::None);
+        [&self.cert, &self.key].into_iter().chain(of_clients).cloned().collect()
     }
 }
 
@@ -73,6 +78,17 @@ pub struct ServerIdentity {
     pub config: Arc<ServerConfig>,
     /// Of the listener's own certificate.
     pub validity: Validity,
+    /// What clients' certificates are checked by, where they are asked for.
+    pub clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// When the first list of revoked certificates is to be followed by a newer one, Unix seconds, where there is one that
+    /// says so.
+    pub crl_next_update: Option<i64>,
+}
+
+/// What clients' certificates are checked by.
+struct Clients {
+    verifier: Arc<dyn ClientCertVerifier>,
+    crl_next_update: Option<i64>,
 }
 
 /// Reads the files of a listener and checks that they work together, now.
@@ -91,19 +107,10 @@ pub fn server_identity(
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(files.min_version.versions())
         .map_err(|error| TlsError::new(&files.cert, error.to_string()))?;
-    let builder = match (files.client_auth, &files.client_ca) {
-        (ClientAuth::None, _) => builder.with_no_client_auth(),
-        (_, None) => return Err(TlsError::new(&files.cert, "clients' certificates need a client_ca")),
-        (wanted, Some(path)) => {
-            let roots = Arc::new(Pem::read(disk, path)?.roots()?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = match wanted {
-                ClientAuth::Optional => verifier.allow_unauthenticated(),
-                _ => verifier,
-            };
-            let verifier = verifier.build().map_err(|error| TlsError::new(path, error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+    let clients = clients(files, disk, provider)?;
+    let builder = match &clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier.clone()),
     };
     let mut config = builder.with_single_cert(chain, key.private_key()?).map_err(|error| {
         let problem = match error {
@@ -117,5 +124,38 @@ pub fn server_identity(
     config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
     // Early data can be sent again by anybody who recorded it.
     config.max_early_data_size = 0;
-    Ok(ServerIdentity { config: Arc::new(config), validity })
+    let crl_next_update = clients.as_ref().and_then(|clients| clients.crl_next_update);
+    let clients = clients.map(|clients| clients.verifier);
+    Ok(ServerIdentity { config: Arc::new(config), validity, clients, crl_next_update })
+}
+
+/// `None` where clients are not asked for certificates.
+fn clients(
+    files: &ServerFiles,
+    disk: &dyn Disk,
+    provider: Arc<CryptoProvider>,
+) -> Result<Option<Clients>, TlsError> {
+    if files.client_auth == ClientAuth::None {
+        return Ok(None);
+    }
+    let Some(path) = &files.client_ca else {
+        return Err(TlsError::new(&files.cert, "clients' certificates need a client_ca"));
+    };
+    let ca = Pem::read(disk, path)?;
+    let algorithms = provider.signature_verification_algorithms;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(ca.roots()?), provider);
+    if files.client_auth == ClientAuth::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    let (mut crl_next_update, mut named) = (None, path);
+    if let Some(crl) = &files.crl {
+        // A list that has not been followed by a newer one holds on: what it says is still true, and nobody else is shut out
+        // because a CA is late.
+        let revocations = Revocations::read(disk, crl, &ca.certificates()?, &algorithms)?;
+        crl_next_update = revocations.next_update;
+        builder = builder.with_crls(revocations.lists);
+        named = crl;
+    }
+    let verifier = builder.build().map_err(|error| TlsError::new(named, error.to_string()))?;
+    Ok(Some(Clients { verifier, crl_next_update }))
 }

@@ -52,10 +52,14 @@ impl Pem {
     /// # Errors
     /// When it cannot be read, or is larger than any such file is.
     pub fn read(disk: &dyn Disk, path: &Path) -> Result<Self, TlsError> {
-        let text = read_bounded(disk, path, PEM_BYTES_MAX);
+        Self::read_up_to(disk, path, PEM_BYTES_MAX)
+    }
+
+    pub(super) fn read_up_to(disk: &dyn Disk, path: &Path, bytes_max: u64) -> Result<Self, TlsError> {
+        let text = read_bounded(disk, path, bytes_max);
         let text = text.map_err(|error| match error.kind() {
             std::io::ErrorKind::FileTooLarge => {
-                TlsError::new(path, format!("larger than {} KiB", PEM_BYTES_MAX / 1024))
+                TlsError::new(path, format!("larger than {} KiB", bytes_max / 1024))
             }
             _ => TlsError::new(path, format!("cannot be read: {error}")),
         })?;

@@ -6,6 +6,7 @@
 mod client;
 mod listen;
 mod material;
+mod revocation;
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,7 @@ impl World {
             cert: self.path(cert),
             key: self.path(key),
             client_ca: Some(self.path("ca.pem")),
+            crl: None,
             client_auth: ClientAuth::Required,
             min_version: MinVersion::Tls12,
         }
@@ -116,6 +117,38 @@ fn a_client_shows_a_certificate_with_its_key_or_none() {
         let error = client_config(&files, &RealDisk, &SystemClock::new()).unwrap_err();
         assert!(error.problem.contains("needs its"), "{error}");
     }
+}
+
+#[test]
+fn every_ca_of_clients_has_signed_a_list_of_those_it_takes_back() {
+    let (world, other) = (World::new(), World::new());
+    world.issue("good", |_| {});
+    let list = |world: &World| {
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2100, 1, 1),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&world.issuer).unwrap().pem().unwrap()
+    };
+    let files = ServerFiles { crl: Some(world.path("crl")), ..world.files("good.pem", "good.key") };
+    let load = || server_identity(&files, &RealDisk, &SystemClock::new());
+    std::fs::write(world.path("crl"), list(&world)).unwrap();
+    assert_eq!(load().unwrap().crl_next_update, Some(4_102_444_800));
+    // Of the same name, and another key.
+    std::fs::write(world.path("crl"), list(&other)).unwrap();
+    assert!(load().unwrap_err().problem.contains("has signed"));
+    let ca = |world: &World| std::fs::read_to_string(world.path("ca.pem")).unwrap();
+    std::fs::write(world.path("ca.pem"), ca(&world) + &ca(&other)).unwrap();
+    assert!(load().unwrap_err().problem.contains("has signed"), "one of two");
+    std::fs::write(world.path("crl"), list(&other) + &list(&world)).unwrap();
+    load().unwrap();
+    std::fs::write(world.path("crl"), vec![b'x'; 5 << 20]).unwrap();
+    assert_eq!(load().unwrap_err().problem, "larger than 4096 KiB");
+    assert!(files.paths().contains(&world.path("crl")));
 }
 
 #[test]
