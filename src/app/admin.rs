@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::events::{Event, Events, Log, SharedGauges, ask};
+use super::exporting::Exports;
 use super::fleet::InFleet;
 use super::memory::Memory;
 use super::trust::Trust;
@@ -34,6 +35,7 @@ pub struct Operators {
     pub rules: RulesState,
     pub trust: Arc<Trust>,
     pub fleet: Option<Arc<InFleet>>,
+    pub exports: Option<Exports>,
 }
 
 impl Operators {
@@ -45,6 +47,7 @@ impl Operators {
         }
         let (log, rules, ledger) = (self.log.stats(), self.rules.get(), self.ledger.stats());
         let fleet = self.fleet.as_ref().map(|fleet| fleet.stats());
+        let exports = self.exports.as_ref().map(Exports::stats).unwrap_or_default();
         tell(&Snapshot {
             uptime: self.clock.monotonic().saturating_sub(self.started),
             ready: self.ready(),
@@ -62,6 +65,7 @@ impl Operators {
             process: crate::runtime::process::usage(),
             forward: None,
             fleet: fleet.as_ref(),
+            export: &exports,
         })
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use http::HeaderValue;
 use parking_lot::Mutex;
+use reqwest::redirect::Policy;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
@@ -17,13 +18,16 @@ use tokio_rustls::TlsConnector;
 use crate::config::ClientTls;
 use crate::forward::client::{ClientOptions, Secure, Stream, Token};
 use crate::forward::compress::Compression;
+use crate::forward::post::MakeClient;
 use crate::runtime::disk::read_text;
-use crate::runtime::tls::{ClientFiles, client_config};
+use crate::runtime::tls::{ALPN, ClientFiles, client_config};
 use crate::runtime::{Clock, Disk};
 
 /// How long a token is believed before its file is read again.
 const TOKEN_FRESH: Duration = Duration::from_secs(5);
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+const AGENT: &str = concat!("tracewell/", env!("CARGO_PKG_VERSION"));
 
 /// What a client section of the configuration amounts to.
 ///
@@ -42,14 +46,45 @@ pub fn client_options(
         options.secure = Some(secure(tls, disk, clock)?);
     }
     if let Some(path) = token_file {
-        options.token = Some(token(path, disk, clock)?);
+        options.token = Some(value_in(path, "Bearer ", disk, clock)?);
     }
     Ok(options)
 }
 
-fn secure(tls: &ClientTls, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<Secure, String> {
+/// What makes clients of HTTP/1.1 and HTTP/2, with the certificates that the files hold then.
+///
+/// # Errors
+/// In words: a file that cannot be used.
+pub fn http_clients(
+    tls: Option<&ClientTls>,
+    timeout: Duration,
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+) -> Result<MakeClient, String> {
+    let (tls, disk, clock) = (tls.cloned(), disk.clone(), clock.clone());
+    let make = move || -> Result<reqwest::Client, String> {
+        let mut client = reqwest::Client::builder().redirect(Policy::none()).user_agent(AGENT);
+        client = client.connect_timeout(CONNECT_TIME_MAX.min(timeout)).timeout(timeout);
+        if let Some(tls) = &tls {
+            let config = client_config(&files_of(tls), &*disk, &*clock);
+            let mut config = config.map_err(|error| error.to_string())?;
+            config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
+            client = client.tls_backend_preconfigured(config);
+        }
+        client.build().map_err(|error| error.to_string())
+    };
+    // What cannot work is told now, not with the first span.
+    make()?;
+    Ok(Arc::new(make))
+}
+
+fn files_of(tls: &ClientTls) -> ClientFiles {
     let (cert, key) = tls.identity.clone().unzip();
-    let files = ClientFiles { ca: tls.ca.clone(), cert, key };
+    ClientFiles { ca: tls.ca.clone(), cert, key }
+}
+
+fn secure(tls: &ClientTls, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<Secure, String> {
+    let files = files_of(tls);
     // What cannot work is told now, not with the first span.
     let first = client_config(&files, &**disk, &**clock).map_err(|error| error.to_string())?;
     let last_good = Mutex::new(with_http2(first));
@@ -107,18 +142,28 @@ fn with_http2(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn token(path: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<Token, String> {
+/// The value of a header that a file holds, behind `prefix`. The file is read again now and then; while it cannot be, the last
+/// value holds.
+///
+/// # Errors
+/// In words, if the file cannot be used.
+pub fn value_in(
+    path: &Path,
+    prefix: &'static str,
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Token, String> {
     let read = {
         let (disk, path) = (disk.clone(), path.to_path_buf());
         move || {
             let text = read_text(&*disk, &path, TOKEN_BYTES_MAX).map_err(|error| error.to_string())?;
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-                .map_err(|_| "it has characters that no token has".to_owned())?;
+            let mut value = HeaderValue::from_str(&format!("{prefix}{}", text.trim()))
+                .map_err(|_| "it has characters that no header has".to_owned())?;
             value.set_sensitive(true);
             if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(value) }
         }
     };
-    let first = read().map_err(|error| format!("cannot use the token in {}: {error}", path.display()))?;
+    let first = read().map_err(|error| format!("cannot use the secret in {}: {error}", path.display()))?;
     let (clock, path) = (clock.clone(), path.to_path_buf());
     let known = Mutex::new((clock.monotonic(), first));
     Ok(Arc::new(move || {
@@ -126,9 +171,9 @@ fn token(path: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<To
         let now = clock.monotonic();
         if now.saturating_sub(known.0) >= TOKEN_FRESH {
             match read() {
-                Ok(token) => known.1 = token,
+                Ok(value) => known.1 = value,
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), error, "cannot read the token; the last one is used");
+                    tracing::warn!(path = %path.display(), error, "cannot read a secret; the last one is used");
                 }
             }
             known.0 = now;

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::events::SharedGauges;
+use super::exporting::Exports;
 use crate::config::{Config, LOSSES_PEAK, QUESTION_PEAK, STORE_PEAK};
 use crate::ledger::Ledger;
 use crate::log::LogStats;
@@ -78,6 +79,8 @@ pub struct Memory {
     pub index: Index,
     /// What a merge of table files holds.
     pub compaction: Arc<AtomicU64>,
+    /// Where kept spans go on to other backends.
+    pub exports: Option<Exports>,
 }
 
 impl Memory {
@@ -86,7 +89,7 @@ impl Memory {
         let config = &self.config;
         let storing = self.gauges.storing_bytes.load(Ordering::Relaxed);
         let part = |name, used, bound| MemoryPart { name, used, bound };
-        let parts = vec![
+        let mut parts = vec![
             part("admission", self.admission.bytes_used() as u64, self.admission.bytes_max() as u64),
             part("notes", self.notes.bytes_used(), config.memory.notes),
             part("log_queue", log.queue_bytes, 2 * config.memory.log_queue),
@@ -110,6 +113,8 @@ impl Memory {
             part("ledger", self.ledger.stats().memory_bytes, config.memory.ledger),
             part("table_index", self.index.directories_bytes(), config.memory.directories),
         ];
+        let exports = self.exports.as_ref();
+        parts.extend(exports.map(|exports| part("export", exports.memory_bytes(), config.export.memory)));
         MemoryUse { limit: config.memory.limit, parts }
     }
 }

@@ -14,6 +14,8 @@ mod enriching;
 pub mod events;
 mod explaining;
 #[doc(hidden)]
+pub mod exporting;
+#[doc(hidden)]
 pub mod finder;
 #[doc(hidden)]
 pub mod fleet;
@@ -208,6 +210,12 @@ async fn drain(started: &mut Started, deadline: Duration) -> bool {
         rest.begin();
         Ok::<(), String>(())
     });
+    if let Some(exports) = started.exports.take() {
+        steps.step("exports", async move {
+            exports.stop().await;
+            Ok::<(), String>(())
+        });
+    }
     let others = std::mem::take(&mut started.others);
     steps.step("questions", async move {
         let mut outcome = Ok(());

@@ -14,6 +14,7 @@ use super::decider::Decider;
 use super::enriching::Enriching;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
 use super::explaining::{Explaining, RulesOfAllTime};
+use super::exporting::{Exports, Surroundings};
 use super::finder::Finder;
 use super::fleet::InFleet;
 use super::housekeeping::Housekeeping;
@@ -65,6 +66,7 @@ pub struct Started {
     pub(super) events: Events,
     pub(super) fleet: Option<Arc<InFleet>>,
     pub(super) gauges: SharedGauges,
+    pub(super) exports: Option<Exports>,
     _lock: DirLock,
 }
 
@@ -102,6 +104,14 @@ pub(super) async fn start(
     let mut sampler = replayed(&tasks, sampler, replay, &rulebook, &clock, noting, fleet.clone()).await?;
     let unfinished = sampler.go_live();
 
+    let around = Surroundings {
+        disk: disk.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        records: records.clone(),
+        data_id: app_id.clone(),
+    };
+    let exports = Exports::open(&config, around)?;
     let gauges = SharedGauges::new(Gauges::default());
     let to_drain = gauges.clone();
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
@@ -169,6 +179,7 @@ pub(super) async fn start(
         ledger: ledger.clone(),
         index,
         compaction: compacting.compactor.held_bytes(),
+        exports: exports.clone(),
     };
     let operators = Operators {
         clock: clock.clone(),
@@ -182,6 +193,7 @@ pub(super) async fn start(
         rules: rules_state,
         trust: trust.clone(),
         fleet: fleet.clone(),
+        exports: exports.clone(),
     };
     let explaining = Explaining {
         events: events.clone(),
@@ -221,6 +233,7 @@ pub(super) async fn start(
         random: Arc::new(SystemRandom),
         events: events.clone(),
         gauges: gauges.clone(),
+        exports: exports.clone(),
     };
     let housekeeping = Housekeeping {
         store,
@@ -265,6 +278,7 @@ pub(super) async fn start(
         events,
         fleet,
         gauges: to_drain,
+        exports,
         _lock: lock,
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::events::{Event, Events, SharedGauges};
+use super::exporting::Exports;
 use crate::log::LogReader;
 use crate::runtime::{Clock, Random, Shutdown};
 use crate::sample::Batch;
@@ -26,6 +27,8 @@ pub struct Storing {
     pub random: Arc<dyn Random>,
     pub events: Events,
     pub gauges: SharedGauges,
+    /// Other backends that the spans go on to.
+    pub exports: Option<Exports>,
 }
 
 impl Storing {
@@ -46,7 +49,11 @@ impl Storing {
         }
     }
 
-    async fn store_batch(&self, batch: &Batch) {
+    async fn store_batch(&self, batch: &Arc<Batch>) {
+        if let Some(exports) = &self.exports {
+            // Before the batch is done: while it is not, it comes again after a crash.
+            exports.put(batch).await;
+        }
         let begun = self.clock.monotonic();
         self.gauges.storing_bytes.store(batch.bytes(), Ordering::Relaxed);
         let mut backoff = BACKOFF_MIN;

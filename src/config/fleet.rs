@@ -132,7 +132,7 @@ pub(super) struct RawGateways {
     memory: Key<ByteSize>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawClientTls {
     enabled: Key<bool>,

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::export::TARGETS_MAX;
 use super::units::ByteSize;
 
 const MIB: u64 = 1 << 20;
@@ -92,6 +93,20 @@ pub(super) const PARTS: [Part; PARTS_COUNT] = [
 
 const fn part(key: &'static str, percent: u64, peak: u64, mib_min: u64, mib_max: u64) -> Part {
     Part { key, percent, peak, bytes_min: mib_min * MIB, bytes_max: mib_max.saturating_mul(MIB) }
+}
+
+/// Of the limit, for the backends that kept spans go on to; where there are any, the parts share the rest.
+const EXPORT_PERCENT: u64 = 6;
+const EXPORT_BYTES_MIN: u64 = 4 * MIB;
+/// More would only be read from the disk earlier.
+const EXPORT_BYTES_MAX: u64 = 64 * MIB;
+
+/// What so many backends may take together, in bytes.
+pub(super) fn for_exports(limit: u64, targets: usize) -> u64 {
+    let targets = targets.min(TARGETS_MAX) as u64;
+    let bytes =
+        percent(limit, EXPORT_PERCENT, 100).clamp(targets * EXPORT_BYTES_MIN, targets * EXPORT_BYTES_MAX);
+    bytes - bytes % STEP
 }
 
 /// What each part may take, in bytes as its key counts them.

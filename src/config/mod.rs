@@ -7,6 +7,7 @@ mod address;
 mod auth;
 mod enrich;
 mod error;
+mod export;
 mod fleet;
 mod interpolate;
 mod limits;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 pub use address::{ListenAddress, RulesFrom};
 pub use error::{ConfigError, Origin, Place};
+pub use export::{ExportSection, ExportTarget, Secret};
 pub use fleet::{ClientTls, ForwardSection, GatewaysSection, Members, Role};
 pub use limits::{LimitsSection, PeersSection, RateSection};
 pub use memory::{LOSSES_PEAK, QUESTION_PEAK, STORE_PEAK};
@@ -43,6 +45,8 @@ pub struct Config {
     pub gateways: GatewaysSection,
     /// What an agent does before it forwards.
     pub forward: ForwardSection,
+    /// Where kept spans go on to.
+    pub export: ExportSection,
     /// Where OTLP over gRPC is received.
     pub grpc: ListenAddress,
     /// Where OTLP over HTTP is received.

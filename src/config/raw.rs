@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::auth::RawAuth;
 use super::enrich::RawEnrich;
+use super::export::RawExport;
 use super::fleet::{RawForward, RawGateways};
 use super::limits::{RawCors, RawKeepalive, RawLimits};
 use super::sections::{LogFormat, LogLevel};
@@ -63,6 +64,8 @@ pub(super) struct RawConfig {
     pub(super) gateways: RawGateways,
     #[serde(deserialize_with = "section")]
     pub(super) forward: RawForward,
+    #[serde(deserialize_with = "section")]
+    pub(super) export: RawExport,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod enrich;
+mod export;
 mod reference;
 mod trust;
 

@@ -114,12 +114,14 @@ impl Loader<'_> {
     fn config(&self, raw: RawConfig) -> Result<Config, ConfigError> {
         let flags = self.flags;
         let (memory, shares) = self.memory(&raw)?;
+        let export_memory = memory::for_exports(memory.limit, raw.export.len());
         let origins = self.listeners(&raw);
         let role = self.role(raw.role)?;
         let config = Config {
             role,
             gateways: self.gateways(raw.gateways, role)?,
             forward: self.forward(raw.forward)?,
+            export: self.export(raw.export, role, export_memory)?,
             grpc: self.address("grpc", &flags.grpc, GRPC, raw.grpc, "127.0.0.1:4317")?,
             http: self.address("http", &flags.http, HTTP, raw.http, "127.0.0.1:4318")?,
             api: self.address("api", &flags.api, API, raw.api, "127.0.0.1:3200")?,
@@ -254,7 +256,12 @@ impl Loader<'_> {
         if raw.compaction.enabled.as_ref().is_some_and(|enabled| !enabled.value) {
             set[memory::COMPACTION] = Some(0);
         }
-        let shares = memory::split(limit.value, &set).map_err(|why| invalid(limit.origin, KEY, why))?;
+        let exports = memory::for_exports(limit.value, raw.export.len());
+        let shares = memory::split(limit.value.saturating_sub(exports), &set).map_err(|why| {
+            let beside =
+                if exports > 0 { format!("; {} are for `export`", ByteSize(exports)) } else { String::new() };
+            invalid(limit.origin, KEY, why + &beside)
+        })?;
         let section = MemorySection {
             limit: limit.value,
             notes: shares[memory::NOTES],

@@ -160,8 +160,7 @@ impl Client {
         let mut prefix = BytesMut::with_capacity(5);
         prefix.put_u8(u8::from(is_compressed));
         prefix.put_u32(u32::try_from(bytes).map_err(|_| "the message is longer than 4 GiB")?);
-        let pieces = std::iter::once(prefix.freeze()).chain(pieces).filter(|piece| !piece.is_empty());
-        Ok(Pieces { left: bytes as u64 + 5, pieces: pieces.collect() })
+        Ok(Pieces::new(std::iter::once(prefix.freeze()).chain(pieces)))
     }
 
     async fn answered(&self, request: Request<Pieces>) -> Result<Answer, String> {
@@ -276,9 +275,16 @@ fn told(error: String) -> String {
 }
 
 /// A body in pieces.
-struct Pieces {
+pub(super) struct Pieces {
     pieces: VecDeque<Bytes>,
     left: u64,
+}
+
+impl Pieces {
+    pub(super) fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        Self { left: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces }
+    }
 }
 
 impl Body for Pieces {

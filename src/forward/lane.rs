@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::answer::Outcome;
 use super::backoff::Backoff;
@@ -41,6 +42,11 @@ const GATHER_BYTES: usize = 512 << 10;
 pub trait Courier: Send + Sync + 'static {
     /// Tries once.
     fn send<'a>(&'a self, parcels: &'a [Parcel]) -> BoxFuture<'a, Outcome>;
+
+    /// Whether they have waited for so long that nobody wants them any more. Asked before each try.
+    fn have_expired(&self, _: &[Parcel]) -> bool {
+        false
+    }
 }
 
 /// Reads the log for a lane that is behind.
@@ -62,6 +68,8 @@ pub struct LaneStats {
     pub retries: AtomicU64,
     /// Spans that will never be taken: whole requests refused, or by partial success.
     pub refused_spans: AtomicU64,
+    /// Spans given up because they had waited for too long.
+    pub expired_spans: AtomicU64,
     /// Spans of before the start that were read from the log again.
     pub resumed_spans: AtomicU64,
     /// Records that could not be read back from the log.
@@ -88,6 +96,26 @@ pub struct Lane {
     changed: Notify,
     failing: AtomicBool,
     why: Mutex<String>,
+    /// The receiver asked to be left alone until then.
+    left_alone: Mutex<Option<Instant>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// What was refused for good or given up lately, so that our own log is told of it now and then, not each time.
+#[derive(Default)]
+struct Refusals {
+    reason: Option<String>,
+    told: Option<Instant>,
+    untold_spans: u64,
+}
+
+/// How often our own log is told of spans that are lost.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a request will never be taken.
+enum Lost {
+    Refused(String),
+    Expired,
 }
 
 impl Lane {
@@ -102,6 +130,8 @@ impl Lane {
             changed: Notify::new(),
             failing: AtomicBool::new(false),
             why: Mutex::default(),
+            left_alone: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -117,12 +147,18 @@ impl Lane {
 
     /// Whoever waits before another try of a request tries again at once.
     pub fn try_again(&self) {
+        *self.left_alone.lock() = None;
         self.changed.notify_waiters();
     }
 
     /// Why its receiver does not take anything at the moment; `None` while it does.
     pub fn trouble(&self) -> Option<String> {
         self.failing.load(Ordering::Relaxed).then(|| self.why.lock().clone())
+    }
+
+    /// Why spans were refused for good, or given up, the last time; `None` if that never happened.
+    pub fn last_refusal(&self) -> Option<String> {
+        self.refusals.lock().reason.clone()
     }
 
     /// Sends until `stop`. What is under way then is given up: it is sent again after the next start.
@@ -162,16 +198,16 @@ impl Lane {
         Some(queue.take(self.config.request_bytes)).filter(|parcels| !parcels.is_empty())
     }
 
-    /// Sends the parcels until they are taken, or refused for good.
+    /// Sends the parcels until they are taken, or lost for good.
     async fn settle(&self, parcels: Vec<Parcel>, courier: &dyn Courier, random: &dyn Random) {
-        if let Err(reason) = self.attempt(&parcels, courier, random).await {
-            if let [parcel] = &parcels[..] {
-                self.refused(parcel, &reason);
+        if let Err(lost) = self.attempt(&parcels, courier, random).await {
+            if let ([_], _) | (_, Lost::Expired) = (&parcels[..], &lost) {
+                self.lost(&parcels, &lost);
             } else {
                 // One of them spoils the others: each alone, so that no more is lost than must be.
-                for parcel in &parcels {
-                    if let Err(reason) = self.attempt(std::slice::from_ref(parcel), courier, random).await {
-                        self.refused(parcel, &reason);
+                for parcel in parcels.chunks(1) {
+                    if let Err(lost) = self.attempt(parcel, courier, random).await {
+                        self.lost(parcel, &lost);
                     }
                 }
             }
@@ -185,35 +221,63 @@ impl Lane {
         parcels: &[Parcel],
         courier: &dyn Courier,
         random: &dyn Random,
-    ) -> Result<(), String> {
+    ) -> Result<(), Lost> {
         let mut backoff = Backoff::default();
         loop {
+            self.leave_alone().await;
+            if courier.have_expired(parcels) {
+                return Err(Lost::Expired);
+            }
             let wait = match courier.send(parcels).await {
                 Outcome::Taken { rejected, message } => {
                     self.taken(parcels, rejected, &message);
                     return Ok(());
                 }
-                Outcome::Refused { reason } => return Err(reason),
+                Outcome::Refused { reason } => return Err(Lost::Refused(reason)),
                 Outcome::Later { after, reason } => {
                     self.later(reason);
-                    backoff.next(random, after)
+                    let wait = backoff.next(random, after);
+                    if after.is_some() {
+                        *self.left_alone.lock() = Some(Instant::now() + wait);
+                    }
+                    wait
                 }
             };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.changed.notified() => {}
+            self.sleep(wait).await;
+        }
+    }
+
+    /// Waits for as long as the receiver asked for, whichever request it answered so.
+    async fn leave_alone(&self) {
+        loop {
+            let until = *self.left_alone.lock();
+            let Some(wait) = until.map(|until| until.saturating_duration_since(Instant::now())) else {
+                return;
+            };
+            if wait.is_zero() {
+                return;
             }
+            self.sleep(wait).await;
+        }
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.changed.notified() => {}
         }
     }
 
     fn taken(&self, parcels: &[Parcel], rejected: u64, message: &str) {
         if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!(gateway = %self.member, "takes spans again");
+            tracing::info!(receiver = %self.member, "takes spans again");
         }
         let spans: u64 = parcels.iter().map(|parcel| u64::from(parcel.spans)).sum();
         let rejected = rejected.min(spans);
-        if rejected > 0 {
-            tracing::warn!(gateway = %self.member, spans = rejected, reason = message, "spans were rejected for good");
+        if rejected > 0
+            && let Some(spans) = self.to_tell(rejected, message)
+        {
+            tracing::warn!(receiver = %self.member, spans, reason = message, "spans were rejected for good");
         }
         LaneStats::add(&self.stats.sent_requests, 1);
         LaneStats::add(&self.stats.sent_spans, spans - rejected);
@@ -221,18 +285,34 @@ impl Lane {
         LaneStats::add(&self.stats.sent_bytes, parcels.iter().map(|parcel| parcel.body.len() as u64).sum());
     }
 
-    fn refused(&self, parcel: &Parcel, reason: &str) {
-        LaneStats::add(&self.stats.refused_spans, parcel.spans.into());
-        tracing::error!(
-            gateway = %self.member, spans = parcel.spans, position = %parcel.position, reason,
-            "a request was refused for good; its spans are dropped"
-        );
+    fn lost(&self, parcels: &[Parcel], lost: &Lost) {
+        let spans: u64 = parcels.iter().map(|parcel| u64::from(parcel.spans)).sum();
+        let (counter, reason) = match lost {
+            Lost::Refused(reason) => (&self.stats.refused_spans, reason.as_str()),
+            Lost::Expired => (&self.stats.expired_spans, "they have waited for too long"),
+        };
+        LaneStats::add(counter, spans);
+        if let Some(spans) = self.to_tell(spans, reason) {
+            tracing::error!(receiver = %self.member, spans, reason, "spans will never be taken; they are dropped");
+        }
+    }
+
+    /// How many spans our own log is to be told of now; `None` if it was told lately.
+    pub fn to_tell(&self, spans: u64, reason: &str) -> Option<u64> {
+        let mut refusals = self.refusals.lock();
+        refusals.reason = Some(reason.to_owned());
+        refusals.untold_spans += spans;
+        if refusals.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        refusals.told = Some(Instant::now());
+        Some(std::mem::take(&mut refusals.untold_spans))
     }
 
     fn later(&self, reason: String) {
         LaneStats::add(&self.stats.retries, 1);
         if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!(gateway = %self.member, reason, "spans are not taken; they wait in the log");
+            tracing::warn!(receiver = %self.member, reason, "spans are not taken; they wait in the log");
         }
         *self.why.lock() = reason;
     }

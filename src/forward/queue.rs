@@ -163,6 +163,11 @@ impl Queue {
         self.outstanding.keys().next().copied().unwrap_or(self.fed)
     }
 
+    /// Of every record below it the lane has its parcel, or there was none for it.
+    pub fn fed(&self) -> Position {
+        self.fed
+    }
+
     /// When the oldest record that is not settled came in, nanoseconds since the Unix epoch; `None` if all are.
     pub fn oldest_unix_nano(&self) -> Option<u64> {
         self.outstanding.values().next().map(|(_, received)| *received)

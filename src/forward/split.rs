@@ -71,7 +71,7 @@ struct Map {
 /// # Errors
 /// If the body is not a request.
 pub fn split(body: &Bytes, owner: impl FnMut(&[u8]) -> usize) -> Result<Vec<Part>, WireError> {
-    let map = Map::read(body, owner)?;
+    let map = Map::read(body, by_trace(owner))?;
     let mut owners: Vec<usize> = map.runs.iter().map(|run| run.owner).collect();
     owners.sort_unstable();
     owners.dedup();
@@ -87,12 +87,52 @@ pub fn split(body: &Bytes, owner: impl FnMut(&[u8]) -> usize) -> Result<Vec<Part
 /// # Errors
 /// If the body is not a request.
 pub fn pick(body: &Bytes, mut is_mine: impl FnMut(&[u8]) -> bool) -> Result<Option<Part>, WireError> {
-    let map = Map::read(body, |trace_id| usize::from(!is_mine(trace_id)))?;
+    let map = Map::read(body, by_trace(|trace_id| usize::from(!is_mine(trace_id))))?;
     if map.runs.iter().all(|run| run.owner == 0) {
         let spans: u32 = map.runs.iter().map(|run| run.spans).sum();
         return Ok((spans > 0).then(|| Part { owner: 0, body: body.clone(), spans }));
     }
     Ok(Some(map.part(body, 0)).filter(|part| part.spans > 0))
+}
+
+/// The same in pieces of about `bytes_max` bytes at most; a span that is larger is a piece of its own.
+///
+/// # Errors
+/// If the body is not a request.
+pub fn pick_pieces(
+    body: &Bytes,
+    mut is_mine: impl FnMut(&[u8]) -> bool,
+    bytes_max: usize,
+) -> Result<Vec<Part>, WireError> {
+    const OTHERS: usize = usize::MAX;
+    let mut is_mine = by_trace(|trace_id| usize::from(is_mine(trace_id)));
+    let (mut piece, mut bytes) = (0, 0);
+    let map = Map::read(body, |trace_id, at| {
+        if is_mine(trace_id, at) == 0 {
+            return OTHERS;
+        }
+        if bytes > 0 && bytes + at.len() > bytes_max {
+            (piece, bytes) = (piece + 1, 0);
+        }
+        bytes += at.len();
+        piece
+    })?;
+    if piece == 0 && map.runs.iter().all(|run| run.owner == 0) {
+        let spans: u32 = map.runs.iter().map(|run| run.spans).sum();
+        return Ok(if spans > 0 { vec![Part { owner: 0, body: body.clone(), spans }] } else { Vec::new() });
+    }
+    Ok((0..=piece).map(|piece| map.part(body, piece)).filter(|part| part.spans > 0).collect())
+}
+
+/// Who owns a span, asked once for spans of one trace that come one after the other, as they mostly do.
+fn by_trace<'w>(mut owner: impl FnMut(&[u8]) -> usize) -> impl FnMut(&'w [u8], &Range<usize>) -> usize {
+    let mut last: (&[u8], usize) = (&[], 0);
+    move |trace_id, _| {
+        if trace_id != last.0 || last.0.is_empty() {
+            last = (trace_id, owner(trace_id));
+        }
+        last.1
+    }
 }
 
 /// The traces that have spans in a request, each at least once.
@@ -101,15 +141,20 @@ pub fn pick(body: &Bytes, mut is_mine: impl FnMut(&[u8]) -> bool) -> Result<Opti
 /// If the body is not a request.
 pub fn trace_ids(body: &[u8]) -> Result<Vec<TraceId>, WireError> {
     let mut ids = Vec::new();
-    Map::read(body, |id| {
+    let note = |id: &[u8]| {
         ids.extend(TraceId::from_slice(id));
         0
-    })?;
+    };
+    Map::read(body, by_trace(note))?;
     Ok(ids)
 }
 
 impl Map {
-    fn read(body: &[u8], mut owner: impl FnMut(&[u8]) -> usize) -> Result<Self, WireError> {
+    /// `owner` is given each span's trace id, and where the span is.
+    fn read<'w>(
+        body: &'w [u8],
+        mut owner: impl FnMut(&'w [u8], &Range<usize>) -> usize,
+    ) -> Result<Self, WireError> {
         let mut map = Self::default();
         each_field(body, body, |number, content, _| match (number, content) {
             (1, Some(resource_spans)) => map.read_resource(body, resource_spans, &mut owner),
@@ -119,11 +164,11 @@ impl Map {
         Ok(map)
     }
 
-    fn read_resource(
+    fn read_resource<'w>(
         &mut self,
-        body: &[u8],
-        resource_spans: &[u8],
-        owner: &mut impl FnMut(&[u8]) -> usize,
+        body: &'w [u8],
+        resource_spans: &'w [u8],
+        owner: &mut impl FnMut(&'w [u8], &Range<usize>) -> usize,
     ) -> Result<(), WireError> {
         let resource = self.resources.len();
         self.resources.push(Framing::default());
@@ -139,23 +184,18 @@ impl Map {
         })
     }
 
-    fn read_scope(
+    fn read_scope<'w>(
         &mut self,
-        body: &[u8],
-        scope_spans: &[u8],
-        owner: &mut impl FnMut(&[u8]) -> usize,
+        body: &'w [u8],
+        scope_spans: &'w [u8],
+        owner: &mut impl FnMut(&'w [u8], &Range<usize>) -> usize,
     ) -> Result<(), WireError> {
         let scope = self.scopes.len() - 1;
-        // Spans of one trace often come one after the other.
-        let mut last: (&[u8], usize) = (&[], 0);
         each_field(body, scope_spans, |number, content, at| {
             match (number, content) {
                 (2, Some(span)) => {
-                    let trace_id = trace_id(span)?;
-                    if trace_id != last.0 || last.0.is_empty() {
-                        last = (trace_id, owner(trace_id));
-                    }
-                    self.add_span(scope, last.1, at);
+                    let owner = owner(trace_id(span)?, &at);
+                    self.add_span(scope, owner, at);
                 }
                 _ => self.scopes[scope].framing.add(at),
             }

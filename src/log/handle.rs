@@ -96,6 +96,33 @@ impl<A> LogHandle<A> {
         shared.release(Some(shared.config.recorder), |_| false)
     }
 
+    /// Deletes the oldest segments, whoever needs them, until the log takes at most so many bytes; never the one that is being
+    /// written. Blocks on the disk. Gives how many went.
+    ///
+    /// # Errors
+    /// As [`LogHandle::release`].
+    pub fn shed(&self, bytes_max: u64) -> io::Result<u64> {
+        let shared = &self.inner.shared;
+        let mut shed = 0;
+        loop {
+            {
+                let mut segments = shared.segments.lock();
+                let Some(oldest) = segments.iter().next().copied() else { break };
+                let end = Position(oldest.end);
+                let may_go = segments.releasable(end, shared.clock.monotonic(), None).is_some();
+                if segments.bytes() <= bytes_max || !may_go {
+                    break;
+                }
+                segments.set_below(end);
+            }
+            match shared.release(None, |segments| segments.bytes() <= bytes_max)? {
+                0 => break,
+                more => shed += more,
+            }
+        }
+        Ok(shed)
+    }
+
     /// Whether a segment would go if nothing below the position was needed.
     pub fn could_release(&self, below: Position) -> bool {
         let shared = &self.inner.shared;

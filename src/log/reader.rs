@@ -69,6 +69,12 @@ impl LogReader {
         Ok(spans)
     }
 
+    /// The oldest position kept; where nothing is, the end.
+    pub fn oldest(&self) -> Position {
+        let oldest = self.shared.segments.lock().oldest();
+        oldest.unwrap_or_else(|| Position(self.shared.counters.durable.load(Ordering::Relaxed)))
+    }
+
     /// Reads every durable record from a position on, and those that come behind it later.
     pub fn tail(&self, from: Position) -> Tail {
         Tail::new(Arc::clone(&self.shared), from)

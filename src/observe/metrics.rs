@@ -38,6 +38,7 @@ pub fn render(snapshot: &Snapshot<'_>) -> String {
             families.store(snapshot);
             families.compaction(snapshot);
             families.fleet(snapshot.fleet);
+            super::export::register(&mut families.0, snapshot.export);
         }
     }
     families.memory(snapshot);
@@ -378,13 +379,13 @@ fn unix_seconds(unix_nano: u64) -> f64 {
 
 /// Counters that differ in one label.
 #[derive(Debug)]
-struct CounterBy {
+pub(super) struct CounterBy {
     label: &'static str,
     counts: Vec<(String, u64)>,
 }
 
 impl CounterBy {
-    fn new<'a>(label: &'static str, counts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+    pub(super) fn new<'a>(label: &'static str, counts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
         Self { label, counts: counts.into_iter().map(|(value, count)| (value.to_owned(), count)).collect() }
     }
 }
@@ -404,7 +405,7 @@ impl EncodeMetric for CounterBy {
 
 /// Gauges that differ in one label.
 #[derive(Debug)]
-struct GaugeBy(CounterBy);
+pub(super) struct GaugeBy(pub(super) CounterBy);
 
 impl GaugeBy {
     fn new<'a>(label: &'static str, values: impl IntoIterator<Item = (&'a str, u64)>) -> Self {

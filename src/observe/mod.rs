@@ -1,6 +1,7 @@
 //! The daemon about itself: its logs, its metrics and its status.
 
 mod enrich;
+mod export;
 mod fleet;
 mod forward;
 pub mod logs;
@@ -14,6 +15,7 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+pub use export::ExportStats;
 pub use fleet::FleetStats;
 pub use forward::{ForwardStats, LaneStats};
 pub use losses::LossLedger;

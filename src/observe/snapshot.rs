@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::export::ExportStats;
 use super::fleet::FleetStats;
 use super::forward::ForwardStats;
 use super::losses::LossLedger;
@@ -62,6 +63,8 @@ pub struct Snapshot<'a> {
     pub forward: Option<&'a ForwardStats>,
     /// On a gateway among others, its part in the fleet.
     pub fleet: Option<&'a FleetStats>,
+    /// The backends that kept spans go on to.
+    pub export: &'a [ExportStats],
 }
 
 /// The memory that is accounted for, at one moment.

@@ -9,8 +9,8 @@ use super::snapshot::{Snapshot, VERSION};
 use crate::receive::{Metered, Reason, Transport};
 
 /// The document: `version`, `uptime_seconds`, `ready`, `not_ready_reason`, and an object for each of `rules`, `receive`, `trust`,
-/// `enrich`, `log`, `sample`, `decisions`, `store`, `fleet` (null without one), `memory` and
-/// `process`. Times are RFC 3339, or null where there is none yet.
+/// `enrich`, `log`, `sample`, `decisions`, `store`, `fleet` (null without one), `export` (a list of
+/// backends), `memory` and `process`. Times are RFC 3339, or null where there is none yet.
 ///
 /// Of an agent: `version`, `role`, `uptime_seconds`, `ready`, `not_ready_reason`, `receive`, `trust`, `enrich`, `log`, `forward`,
 /// `memory` and `process`.
@@ -33,6 +33,7 @@ pub fn status(snapshot: &Snapshot<'_>) -> Value {
         "decisions": decisions(snapshot),
         "store": store(snapshot),
         "fleet": snapshot.fleet.map(super::fleet::status),
+        "export": super::export::status(snapshot.export),
         "memory": memory(snapshot),
         "process": process(snapshot),
     })

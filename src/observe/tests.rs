@@ -101,6 +101,7 @@ impl Daemon {
             forward: None,
             fleet: None,
             asker: None,
+            export: &[],
             uptime: Duration::from_millis(2500),
             ready: Ok(()),
             receive: &self.receive,

@@ -206,6 +206,7 @@ impl Process {
         };
         let keeping = Keeping { disk, data, log: app_id, clock: clock.clone(), covered };
         let storing = Storing {
+            exports: None,
             store: store.clone(),
             reader,
             records: records.clone(),

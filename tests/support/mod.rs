@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods)]
 
+pub mod backend;
 pub mod bucket;
 pub mod certs;
 pub mod disk;

@@ -76,6 +76,7 @@ impl AgentOperators {
             enrich: &self.enricher.stats(),
             forward: Some(&forward),
             fleet: None,
+            export: &[],
         })
     }
 

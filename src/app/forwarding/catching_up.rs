@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::forward::epochs::Epochs;
 use crate::forward::lane::{CatchUp, Lane, LaneStats, READ_AGAIN};
@@ -25,6 +25,8 @@ pub struct CatchingUp {
     started_at: Position,
     /// Where each lane's reader was when its queue was full.
     resting: Mutex<HashMap<Member, Reading>>,
+    /// Held (shared) for each record that is read and fed.
+    reading: RwLock<()>,
 }
 
 /// Where a lane is in the log.
@@ -49,7 +51,20 @@ impl CatchingUp {
         tasks: Tasks,
         started_at: Position,
     ) -> Arc<Self> {
-        Arc::new(Self { records, epochs, tasks, started_at, resting: Mutex::default() })
+        Arc::new(Self {
+            records,
+            epochs,
+            tasks,
+            started_at,
+            resting: Mutex::default(),
+            reading: RwLock::default(),
+        })
+    }
+
+    /// Does something while no record is being read or fed.
+    pub(super) fn while_not_reading<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _nobody_reads = self.reading.write();
+        work()
     }
 
     /// A lane is no more.
@@ -61,7 +76,10 @@ impl CatchingUp {
     fn fill(&self, lane: &Lane) -> io::Result<()> {
         let mut reading = self.resting.lock().remove(&lane.member);
         while let Some(part) = lane.with_queue(|queue| queue.behind()) {
-            let mut here = match reading.take().filter(|reading| reading.at == part.start) {
+            let _reads = self.reading.read();
+            // What was deleted meanwhile is not to be fed, though it was read or its file is still open.
+            let is_there = part.start >= self.records.oldest();
+            let mut here = match reading.take().filter(|reading| is_there && reading.at == part.start) {
                 Some(reading) => reading,
                 None => Reading { tail: self.records.tail(part.start), at: part.start, pending: None },
             };

@@ -91,6 +91,8 @@ struct Inner {
     epochs: Arc<Mutex<Epochs>>,
     lanes: Mutex<BTreeMap<Member, Running>>,
     totals: Totals,
+    /// What was written down last.
+    kept: Mutex<Option<Progress>>,
 }
 
 struct Running {
@@ -133,15 +135,16 @@ impl Forwarding {
         couriers: Couriers,
     ) -> Self {
         let stats = log.stats();
-        let saved = load(&*disk, &config);
+        let saved = load(&*disk, &config, stats.segments == 0);
         let mut epochs =
             saved.as_ref().map_or_else(|| Epochs::new(ring.clone()), |saved| saved.epochs.clone());
         // If there are too many, the splitter tries again.
         let _ = epochs.begin(stats.durable, ring.clone());
         let epochs = Arc::new(Mutex::new(epochs));
         let catching_up = CatchingUp::new(records, epochs.clone(), tasks.clone(), stats.durable);
-        let (lanes, totals) = Default::default();
-        let inner = Inner { config, disk, tasks, random, log, couriers, catching_up, epochs, lanes, totals };
+        let (lanes, totals, kept) = Default::default();
+        let inner =
+            Inner { config, disk, tasks, random, log, couriers, catching_up, epochs, lanes, totals, kept };
         let forwarding = Self { inner: Arc::new(inner) };
         match saved {
             Some(saved) => saved.lanes.into_iter().for_each(|(member, from)| {
@@ -209,14 +212,23 @@ impl Forwarding {
         self.lanes().iter().all(|lane| lane.with_queue(|queue| queue.is_done_up_to(end)))
     }
 
+    /// Does something while no lane reads the log, such as deleting what some have not read yet.
+    pub fn while_not_reading<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.inner.catching_up.while_not_reading(work)
+    }
+
     /// How far all lanes are, written down; then the log may forget what is below.
     pub(super) fn keep_progress(&self) {
         let progress = self.progress();
-        let path = self.inner.config.data.join(PROGRESS);
-        let bytes = progress.encode(&self.inner.config.id);
-        if let Err(error) = crate::runtime::disk::write_atomic(&*self.inner.disk, &path, &bytes) {
-            tracing::warn!(%error, "cannot write down what was forwarded; after a restart more would be sent again");
-            return;
+        let mut kept = self.inner.kept.lock();
+        if kept.as_ref() != Some(&progress) {
+            let path = self.inner.config.data.join(PROGRESS);
+            let bytes = progress.encode(&self.inner.config.id);
+            if let Err(error) = crate::runtime::disk::write_atomic(&*self.inner.disk, &path, &bytes) {
+                tracing::warn!(%error, "cannot write down what was forwarded; after a restart more would be sent again");
+                return;
+            }
+            *kept = Some(progress.clone());
         }
         let below = progress.lanes.iter().map(|(_, to)| *to).min();
         if let Some(below) = below
@@ -293,7 +305,7 @@ fn members_of(ring: &Ring) -> impl Iterator<Item = Member> {
     ring.members().to_vec().into_iter().chain(nobody)
 }
 
-fn load(disk: &dyn Disk, config: &ForwardingConfig) -> Option<Progress> {
+fn load(disk: &dyn Disk, config: &ForwardingConfig, log_is_empty: bool) -> Option<Progress> {
     let path = config.data.join(PROGRESS);
     let read = match read_bounded(disk, &path, PROGRESS_BYTES_MAX) {
         Ok(bytes) => Progress::decode(&config.id, &bytes),
@@ -303,7 +315,7 @@ fn load(disk: &dyn Disk, config: &ForwardingConfig) -> Option<Progress> {
             None
         }
     };
-    if read.is_none() {
+    if read.is_none() && !log_is_empty {
         tracing::warn!("it is not known what was forwarded: everything in the log is sent again");
     }
     read

@@ -11,7 +11,7 @@ use crate::forward::lane::Lane;
 use crate::forward::queue::Parcel;
 use crate::forward::ring::{Member, Ring};
 use crate::forward::split::{Part, split};
-use crate::log::{Committed, Position};
+use crate::log::{Committed, Position, RecordKind};
 use crate::runtime::Shutdown;
 
 /// How often the progress is written down and the log let go of.
@@ -112,6 +112,13 @@ impl Splitter {
         let (position, end) = (record.position, record.end);
         let Outgoing { tenant, received_unix_nano, spans, body } = record.attachment;
         self.head = end;
+        if record.kind != RecordKind::Spans {
+            // Whoever wrote it reads it.
+            for (lane, awake) in self.lanes.iter().zip(awake) {
+                *awake |= lane.with_queue(|queue| queue.offer(position, end, None) || queue.is_behind());
+            }
+            return;
+        }
         self.forwarding.inner.totals.received.fetch_add(spans.into(), Ordering::Relaxed);
         let parts = body.as_ref().map(|(body, _)| match self.ring.members() {
             // Whatever is in it goes to the only one there is.

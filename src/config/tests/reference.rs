@@ -4,15 +4,15 @@ use serde_json::{Map, Value};
 
 use super::*;
 
-/// Whose keys people choose: tenants and columns.
-const FREE: [&str; 2] = [".limits.tenants", ".store.columns"];
+/// Whose keys people choose: tenants, columns, backends.
+const FREE: [&str; 3] = [".limits.tenants", ".store.columns", ".export"];
 
 fn written() -> Value {
     serde_saphyr::from_str(EXAMPLE).unwrap()
 }
 
-/// The keys that the code knows and the file lacks.
-fn missing(written: &Value) -> Vec<String> {
+/// The keys that the code knows and what is written lacks.
+pub(super) fn missing_of(known: &Value, written: &Value) -> Vec<String> {
     fn compare(path: &str, known: &Value, written: &Value, missing: &mut Vec<String>) {
         for (key, inner) in known.as_object().into_iter().flatten() {
             let path = format!("{path}.{key}");
@@ -23,8 +23,12 @@ fn missing(written: &Value) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    compare("", &serde_json::to_value(RawConfig::default()).unwrap(), written, &mut found);
+    compare("", known, written, &mut found);
     found
+}
+
+fn missing(written: &Value) -> Vec<String> {
+    missing_of(&serde_json::to_value(RawConfig::default()).unwrap(), written)
 }
 
 /// Every section of the file and every key in it, dotted.

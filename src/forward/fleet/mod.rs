@@ -13,7 +13,7 @@
 
 mod before;
 mod claim;
-mod recent;
+pub(super) mod recent;
 #[cfg(test)]
 mod tests;
 

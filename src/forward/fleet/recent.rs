@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 /// A map that forgets.
-pub(super) struct Recent<T> {
+pub(in crate::forward) struct Recent<T> {
     young: HashMap<u64, T, foldhash::fast::RandomState>,
     old: HashMap<u64, T, foldhash::fast::RandomState>,
     entries_max: usize,
@@ -15,7 +15,7 @@ pub(super) struct Recent<T> {
 
 impl<T: Clone> Recent<T> {
     /// At most so many bytes, roughly.
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(in crate::forward) fn new(bytes_max: usize) -> Self {
         // Two generations, tables at least half full, a byte of control each.
         let entry = 2 * 2 * (size_of::<(u64, T)>() + 1);
         Self {
@@ -26,20 +26,20 @@ impl<T: Clone> Recent<T> {
         }
     }
 
-    pub(super) fn insert(&mut self, key: u64, value: T) {
+    pub(in crate::forward) fn insert(&mut self, key: u64, value: T) {
         if self.young.len() >= self.entries_max {
             self.next_generation();
         }
         self.young.insert(key, value);
     }
 
-    pub(super) fn remove(&mut self, key: u64) {
+    pub(in crate::forward) fn remove(&mut self, key: u64) {
         self.young.remove(&key);
         self.old.remove(&key);
     }
 
     /// What is remembered, for another window from now on.
-    pub(super) fn refresh(&mut self, key: u64) -> Option<T> {
+    pub(in crate::forward) fn refresh(&mut self, key: u64) -> Option<T> {
         if let Some(value) = self.young.get(&key) {
             return Some(value.clone());
         }
@@ -49,11 +49,11 @@ impl<T: Clone> Recent<T> {
     }
 
     /// What is remembered, without remembering it for longer.
-    pub(super) fn peek(&self, key: u64) -> Option<&T> {
+    pub(in crate::forward) fn peek(&self, key: u64) -> Option<&T> {
         self.young.get(&key).or_else(|| self.old.get(&key))
     }
 
-    pub(super) fn turn(&mut self, window: Duration, now: Duration) {
+    pub(in crate::forward) fn turn(&mut self, window: Duration, now: Duration) {
         if now.saturating_sub(self.begun) >= window {
             self.begun = now;
             self.next_generation();
@@ -65,7 +65,7 @@ impl<T: Clone> Recent<T> {
         self.young.clear();
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::forward) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::sample::probability::edit_tracestate;
 
 fn request(spans: Vec<Span>) -> Bytes {
     // Two scopes, the spans in turn: what is cut out of one must not disturb the other.
