@@ -129,6 +129,62 @@ async fn a_gateway_that_is_down_holds_up_nobody_and_gets_its_share_when_it_is_ba
         .await;
 }
 
+/// A trace whose bytes do not compress: the log grows by them.
+fn noisy(number: u64) -> Vec<traffic::Span> {
+    let mut trace = traffic::trace(number, Shape::Plain, 4);
+    let noise: String = (0..256).map(|i| format!("{:016x}", traffic::mix(number << 20 | i))).collect();
+    trace[0].attributes.push(traffic::text("noise", &noise));
+    trace
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_however_long_costs_space_in_the_log_and_nothing_else() {
+    const TRACES: u64 = 12_000;
+    let folder = tempfile::tempdir().unwrap();
+    let ports = [port(), port()];
+    let up = gateway(folder.path(), ports[0]).run();
+    let agent = agent(folder.path(), &ports, "memory: { limit: 64MiB }\n").run();
+    let mut client = traffic::connect(&agent.grpc).await.unwrap();
+    let mut sizes = Vec::new();
+    for begin in (0..TRACES).step_by(20) {
+        let spans = (begin..begin + 20).flat_map(noisy).collect();
+        while traffic::send(&mut client, spans.clone(), "shop").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if (begin + 20).is_multiple_of(TRACES / 6) {
+            // The other gateway has all that is its own by now, and every part is within its bound.
+            let status = agent
+                .status_when("one lane is not held up by the other", MINUTE, |status| {
+                    let lanes = status["forward"]["gateways"].as_array().unwrap();
+                    lanes.iter().any(|lane| lane["behind_bytes"] == 0 && lane["trouble"].is_null())
+                })
+                .await;
+            for (part, memory) in status["memory"]["parts"].as_object().unwrap() {
+                assert!(memory["used"].as_u64() <= memory["bound"].as_u64(), "{part}: {memory}");
+            }
+            assert_eq!(status["receive"]["refused"]["unavailable"], 0, "{status}");
+            let size = |of: &serde_json::Value| of.as_u64().unwrap() >> 20;
+            sizes.push((size(&status["log"]["bytes"]), size(&status["process"]["resident_bytes"])));
+        }
+    }
+    println!("log and resident memory, MiB: {sizes:?}");
+    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
+    assert!(last.0 > 4 * first.0 && last.0 > 24, "the log grows: {sizes:?}");
+    assert!(last.1 < first.1 + 12, "memory does not: {sizes:?}");
+
+    let back = gateway(folder.path(), ports[1]).run();
+    forwarded(&agent, TRACES * 4).await;
+    agent
+        .status_when("the log is let go of", MINUTE, |status| status["log"]["segments"].as_u64() < Some(4))
+        .await;
+    let stored = |of: serde_json::Value| of["losses"]["default"]["stored"].as_u64().unwrap_or_default();
+    for gateway in [&up, &back] {
+        gateway.settle(MINUTE).await;
+    }
+    let (up, back) = (stored(up.json("/status").await), stored(back.json("/status").await));
+    assert_eq!(up + back, TRACES * 4, "{up} and {back}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_acknowledged_is_forwarded_after_it_was_killed() {
     let folder = tempfile::tempdir().unwrap();

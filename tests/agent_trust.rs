@@ -5,12 +5,20 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use support::certs::Ca;
 use support::traffic::{self, Shape};
 use support::{Daemon, Start, binary};
+use tracewell::forward::client::{Client, ClientOptions};
+use tracewell::forward::fleet::{CLAIM, Claim, Claimed};
+use tracewell::forward::ring::Member;
+use tracewell::runtime::Tenant;
+use tracewell::wire::TraceId;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const RULES: &str =
@@ -234,4 +242,82 @@ async fn a_client_certificate_follows_its_files_and_the_last_good_one_stays() {
     all_arrived(&agent).await;
     stored(&gateway, "home", 80).await;
     assert!(agent.has_logged("the last good ones are used"));
+}
+
+/// Two gateways in a fleet that ask for tokens, and speak to each other with one of their own.
+async fn guarded_fleet(world: &World, auth: &str, fleet_token: &str) -> [Daemon; 2] {
+    write(&world.path("fleet-token"), fleet_token);
+    let ports = [world.port, port()];
+    let members = ports.map(|port| format!("'127.0.0.1:{port}'")).join(", ");
+    ports.map(|port| {
+        let config = format!(
+            "role: gateway\nstore: {{ flush: {{ age: 200ms }} }}\nauth: {{ status: open, {auth} }}\n\
+             gateways: {{ static: [{members}], self: '127.0.0.1:{port}', settle: 1s, token_file: {} }}\n",
+            world.path("fleet-token").display()
+        );
+        let folder = world.path(&format!("gateway-{port}"));
+        let mut start = Start::new(&folder.join("data")).rules(RULES).config(&config);
+        start.grpc = Some(format!("127.0.0.1:{port}"));
+        start.run()
+    })
+}
+
+/// What a claim of a trace is answered: the gRPC status, and the message.
+async fn claim(address: &str, token: &str, by: Option<&str>, of: &str) -> (String, Vec<u8>) {
+    let claim = Claim {
+        asker: Member::new("127.0.0.1:1"),
+        tenant: Tenant::new(of).unwrap(),
+        trace_ids: vec![TraceId(traffic::trace_id(1))],
+        only_asks: true,
+    };
+    let client = Client::new(address, ClientOptions::default(), tokio::runtime::Handle::current());
+    let mut metadata = vec![(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())];
+    metadata.extend(by.map(|tenant| (TENANT, HeaderValue::from_str(tenant).unwrap())));
+    let answer = client.call(CLAIM, &metadata, &[claim.encode()]).await.unwrap();
+    (answer.headers["grpc-status"].to_str().unwrap().to_owned(), answer.message.to_vec())
+}
+
+const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_hand_over_each_tenants_spans_and_nobody_claims_for_a_tenant_that_is_not_his() {
+    let world = World::new();
+    let (home, home_entry) = token(&["--name", "home", "--tenant", "home", "--scope", "write"]);
+    let (anybody, entry) = token(&["--name", "anybody", "--scope", "write"]);
+    let fleet = ["--name", "fleet", "--tenant", "ops", "--scope", "write", "--may-name", "*"];
+    let (fleet, fleet_entry) = token(&fleet);
+    let entries = format!("tokens:\n  - {home_entry}\n  - {entry}\n  - {fleet_entry}\n");
+    write(&world.path("credentials"), &entries);
+    let auth = format!("credentials: {}", world.path("credentials").display());
+    let gateways = guarded_fleet(&world, &auth, &fleet).await;
+    // Everything to one of them: half of it is the other's.
+    for (token, numbers) in [(&home, 0..20), (&anybody, 20..40)] {
+        let mut client = traffic::connect(&gateways[0].grpc).await.unwrap();
+        let spans = numbers.flat_map(|number| traffic::trace(number, Shape::Plain, 4)).collect();
+        let authorization = format!("Bearer {token}").parse().unwrap();
+        let mut request = tonic::Request::new(traffic::request(spans, "shop"));
+        request.metadata_mut().insert("authorization", authorization);
+        client.export(request).await.unwrap();
+    }
+    let mut stored = BTreeMap::new();
+    for gateway in &gateways {
+        gateway.settle(MINUTE).await;
+        let status = gateway.json("/status").await;
+        for (tenant, losses) in status["losses"].as_object().unwrap() {
+            *stored.entry(tenant.clone()).or_insert(0) += losses["received"].as_u64().unwrap();
+        }
+    }
+    assert_eq!(stored, BTreeMap::from([("default".into(), 80), ("home".into(), 80)]));
+    let handed_over = gateways[0].json("/status").await["fleet"]["handed_over_spans"].as_u64().unwrap();
+    assert!((1..160).contains(&handed_over), "{handed_over}");
+
+    let address = format!("127.0.0.1:{}", world.port);
+    let status = async |token: &str, by, of| claim(&address, token, by, of).await.0;
+    assert_eq!(status(&home, None, "home").await, "0");
+    assert_eq!(status(&home, None, "default").await, "3", "its call is for its own tenant");
+    assert_eq!(status(&home, Some("default"), "default").await, "7", "it may not name that one");
+    assert_eq!(status(&fleet, Some("default"), "default").await, "0");
+    assert_eq!(status("nobody", None, "default").await, "16");
+    let (_, answer) = claim(&address, &home, None, "home").await;
+    assert_eq!(Claimed::decode(&answer).unwrap().0.len(), 1);
 }

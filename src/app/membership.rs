@@ -125,7 +125,10 @@ async fn ask(clients: &Clients, own: Option<&Member>, members: &watch::Receiver<
     loop {
         tokio::time::sleep(PING_EVERY).await;
         let all = members.borrow().clone();
-        let others = all.members().iter().filter(|member| Some(*member) != own);
+        // Those that leave are listened for until they are gone, on the list or not.
+        let leaving = clients.states.leaving();
+        let off_the_list = leaving.iter().filter(|member| !all.has(member));
+        let others = all.members().iter().chain(off_the_list).filter(|member| Some(*member) != own);
         let nobody = &nobody;
         let asked = others.map(|member| async move {
             let ping = clients.export(member, nobody, &[], &[]);

@@ -47,6 +47,9 @@ struct Draining {
 /// A gateway that was leaving, and did not answer so often in a row, has left.
 const SILENCES_MAX: u32 = 3;
 
+/// One that has left is remembered for so many of them: longer than any ring.
+const FORGOTTEN_AFTER: u32 = 600;
+
 /// What is known of all. Those of which nothing is known go on. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct States {
@@ -101,8 +104,18 @@ impl States {
         self.changed.subscribe()
     }
 
-    /// Forgets those that are no members any more.
+    /// Those that are leaving or have left, members or not.
+    pub fn leaving(&self) -> Vec<Member> {
+        self.leaving.lock().keys().cloned().collect()
+    }
+
+    /// Forgets those that are no members any more, but not at once: whoever goes by an older ring still asks for them, and is
+    /// not to wait for who has left.
     pub fn keep_only(&self, members: &Ring) {
-        self.leaving.lock().retain(|member, _| members.has(member));
+        let is_kept = |state: &Draining| state.silences < FORGOTTEN_AFTER;
+        self.leaving.lock().retain(|member, state| members.has(member) || is_kept(state));
     }
 }
+
+#[cfg(test)]
+mod tests;
