@@ -96,21 +96,19 @@ impl ServerTls {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if first[0] != HANDSHAKE {
-                count(&shared.plain_text);
-                turn_away(stream).await;
-                return Ok(None);
+                return Ok(Err(stream));
             }
             // Counted first: what is installed in between is checked again rather than never.
             let installed = self.installed();
             let config = shared.identity.read().config.clone();
             let stream = TlsAcceptor::from(config).accept(stream).await?;
-            Ok(Some((stream, installed)))
+            Ok(Ok((stream, installed)))
         };
         let done = timeout(shared.handshake_timeout, handshake).await;
         let done = done
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake is too slow")));
         match done {
-            Ok(Some((stream, installed))) => {
+            Ok(Ok((stream, installed))) => {
                 count(&shared.handshakes);
                 let certificates = stream.get_ref().1.peer_certificates();
                 let certificate =
@@ -118,7 +116,9 @@ impl ServerTls {
                 let stream = Secured::new(stream, self.clone(), installed);
                 Ok(Connection { stream: Stream::Tls(Box::new(stream)), certificate })
             }
-            Ok(None) => {
+            Ok(Err(plain)) => {
+                count(&shared.plain_text);
+                turn_away(plain).await;
                 Err(io::Error::new(io::ErrorKind::InvalidData, "plain text on a port that speaks TLS"))
             }
             Err(error) => {
