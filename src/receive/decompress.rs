@@ -6,7 +6,7 @@ use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation,
 
 use super::admission::Permit;
 use super::failure::Failure;
-use super::snappy;
+use super::{lz4, snappy};
 
 /// The smallest buffer for decompressed bytes.
 const OUTPUT_BYTES_MIN: usize = 16 * 1024;
@@ -28,11 +28,13 @@ pub(super) enum Encoding {
     Deflate,
     /// A block or a stream of chunks.
     Snappy,
+    /// Frames.
+    Lz4,
 }
 
 impl Encoding {
     /// What can be sent, as in `Accept-Encoding`.
-    pub(super) const ACCEPTED: &'static str = "gzip, zstd, deflate, snappy, identity";
+    pub(super) const ACCEPTED: &'static str = "gzip, zstd, deflate, snappy, lz4, identity";
 
     /// The encoding a header names; none without a header.
     pub(super) fn from_header(value: Option<&http::HeaderValue>) -> Result<Self, Failure> {
@@ -42,8 +44,10 @@ impl Encoding {
             "" | "identity" | "none" => Ok(Self::Identity),
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Zstd),
-            "deflate" => Ok(Self::Deflate),
+            // The Collector's name for the same.
+            "deflate" | "zlib" => Ok(Self::Deflate),
             "snappy" | "x-snappy-framed" => Ok(Self::Snappy),
+            "lz4" => Ok(Self::Lz4),
             _ => Err(Failure::Encoding(name.chars().take(64).collect())),
         }
     }
@@ -58,8 +62,11 @@ enum Codec {
     },
     Zstd(ZstdDecoder<'static>),
     /// Gathers what came in: a block can only be read whole.
-    Snappy,
+    Gathered(Decompressor),
 }
+
+/// Decompresses a whole body that is no longer than so many bytes then; the permit covers what comes in, and grows.
+type Decompressor = fn(&[u8], usize, &mut Permit) -> Result<Vec<u8>, Failure>;
 
 /// Takes a body piece by piece and gives it back whole and decompressed.
 pub(super) struct Inflater {
@@ -94,7 +101,8 @@ impl Inflater {
             Encoding::Gzip => zlib(Decompress::new_gzip(15), true),
             Encoding::Deflate => zlib(Decompress::new(true), false),
             Encoding::Zstd => Codec::Zstd(zstd_decoder()?),
-            Encoding::Snappy => Codec::Snappy,
+            Encoding::Snappy => Codec::Gathered(snappy::decompress),
+            Encoding::Lz4 => Codec::Gathered(lz4::decompress),
         };
         Ok(Self {
             codec,
@@ -120,7 +128,7 @@ impl Inflater {
             return Ok(());
         }
         match &mut self.codec {
-            Codec::Identity | Codec::Snappy => self.append(piece),
+            Codec::Identity | Codec::Gathered(_) => self.append(piece),
             Codec::Zlib { .. } => self.inflate_zlib(&piece),
             Codec::Zstd(_) => self.inflate_zstd(&piece),
         }
@@ -131,9 +139,9 @@ impl Inflater {
     /// # Errors
     /// Malformed when compressed data ends in the middle; too large when it was the last byte that went over.
     pub(super) fn finish(mut self) -> Result<Inflated, Failure> {
-        if matches!(self.codec, Codec::Snappy) {
+        if let Codec::Gathered(decompress) = self.codec {
             let input = self.single.take().unwrap_or_else(|| Bytes::from(std::mem::take(&mut self.output)));
-            self.output = snappy::decompress(&input, self.output_bytes_max, &mut self.permit)?;
+            self.output = decompress(&input, self.output_bytes_max, &mut self.permit)?;
         }
         if self.output.len() > self.output_bytes_max {
             return Err(self.too_large());

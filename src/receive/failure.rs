@@ -128,7 +128,7 @@ impl Failure {
             Self::TimedOut(after) => format!("the body did not arrive within {} s", after.as_secs_f64()),
             Self::Disconnected => "the body ended early".into(),
             Self::Encoding(name) => {
-                format!("compression {name:?} is not supported; use gzip, zstd, deflate, snappy or none")
+                format!("compression {name:?} is not supported; use gzip, zstd, deflate, snappy, lz4 or none")
             }
             Self::MediaType(name) if name.is_empty() => format!("the content type is missing; {MEDIA_TYPES}"),
             Self::MediaType(name) => format!("content type {name:?} is not supported; {MEDIA_TYPES}"),

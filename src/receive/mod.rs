@@ -8,6 +8,7 @@ mod cors;
 mod decompress;
 mod failure;
 mod json;
+mod lz4;
 mod otlp_grpc;
 mod otlp_http;
 mod rates;

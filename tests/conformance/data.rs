@@ -67,6 +67,22 @@ async fn a_retry_is_one_span_to_a_reader() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_of_two_kinds_is_two_spans() {
+    let server = Server::start("{}");
+    for (at, way) in ALL.into_iter().enumerate() {
+        // A client and its server that share an id, as Zipkin has them.
+        let number = 35 + at as u64;
+        let mut request = sample(number);
+        let mut other = span(&mut request, 1).clone();
+        (span(&mut request, 1).kind, other.kind) = (3, 2);
+        request.resource_spans[0].scope_spans[0].spans.push(other);
+        take(&server, way, &request).await;
+        take(&server, way, &request).await;
+        assert_eq!(server.spans(&traffic::trace_id(number)).await.len(), 4, "{way:?}");
+    }
+}
+
 /// A request of one span in OTLP's JSON, with these fields beside its ids.
 fn in_json(number: u64, fields: Value) -> Vec<u8> {
     let mut span = json!({

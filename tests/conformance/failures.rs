@@ -11,6 +11,8 @@ const INVALID_ARGUMENT: i32 = 3;
 const RESOURCE_EXHAUSTED: i32 = 8;
 const UNIMPLEMENTED: i32 = 12;
 const UNAVAILABLE: i32 = 14;
+const PERMISSION_DENIED: i32 = 7;
+const UNAUTHENTICATED: i32 = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_data_is_400_with_bad_request_details() {
@@ -137,6 +139,59 @@ async fn what_is_full_says_when_to_come_back_and_never_500() {
     }
 }
 
+/// A daemon that knows one token for reading and one for ten spans a second.
+fn guarded() -> (Server, [String; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let token = |scope: &str| {
+        let mut command = crate::support::binary();
+        command.args(["token", "new", "--json", "--name", scope, "--tenant", scope, "--scope", scope]);
+        let made: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        (made["token"].as_str().unwrap().to_owned(), made["entry"].to_string())
+    };
+    let ((reader, a), (writer, b)) = (token("read"), token("write"));
+    let path = folder.path().join("credentials.yaml");
+    std::fs::write(&path, format!("tokens:\n  - {a}\n  - {b}\n")).unwrap();
+    let config = format!(
+        "auth: {{ credentials: {} }}\nlimits: {{ default: {{ spans_per_second: 10 }} }}\n",
+        path.display()
+    );
+    let daemon = crate::Start::new(&folder.path().join("data")).config(&config).run();
+    (Server { daemon, _folder: folder }, [reader, writer])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_unknown_gets_401_who_may_not_403_and_who_sends_too_much_429() {
+    let (server, [reader, writer]) = guarded();
+    let send = async |way: Way, token: &str, spans: usize| {
+        let headers = vec![("authorization", format!("Bearer {token}"))];
+        let spans = traffic::trace(1, Shape::Plain, spans);
+        let body = encoded(way, &traffic::request(spans, "shop"));
+        server.send(way, &Sent { headers, ..Sent::body(body) }).await
+    };
+    let is = |got: &super::Got, way: Way, http: u16, code: i32| {
+        let failure = got.failure.as_ref().expect("a google.rpc.Status");
+        assert_eq!((got.http, failure.code), (if way == Way::Grpc { 200 } else { http }, code), "{way:?}");
+        assert!(!failure.message.is_empty(), "{way:?}");
+    };
+    for way in ALL {
+        is(&send(way, "tw_nobody", 1).await, way, 401, UNAUTHENTICATED);
+        let got = send(way, &reader, 1).await;
+        is(&got, way, 403, PERMISSION_DENIED);
+        assert!(got.retry_after.is_none(), "nothing of that gets better by waiting");
+    }
+    assert_eq!(send(Way::Protobuf, &writer, 2000).await.http, 200);
+    for way in ALL {
+        let got = send(way, &writer, 1).await;
+        is(&got, way, 429, UNAVAILABLE);
+        assert_eq!(got.failure.unwrap().details, ["RetryInfo"], "{way:?}");
+        let seconds = got.retry_after.map(|seconds| seconds.parse::<u64>().expect("seconds"));
+        assert!(
+            way == Way::Grpc || seconds.is_some_and(|seconds| (1..=60).contains(&seconds)),
+            "{seconds:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_compression_is_refused_and_names_those_that_are_known() {
     let server = Server::start("{}");
@@ -144,7 +199,7 @@ async fn an_unknown_compression_is_refused_and_names_those_that_are_known() {
         let got = server.send(way, &Sent { encoding: Some("br"), ..Sent::body("x") }).await;
         let expected = (if way == Way::Grpc { 200 } else { 415 }, UNIMPLEMENTED);
         assert_eq!((got.http, got.code), expected, "{way:?}");
-        assert!(got.failure.unwrap().message.contains("gzip, zstd, deflate, snappy"), "{way:?}");
+        assert!(got.failure.unwrap().message.contains("gzip, zstd, deflate, snappy, lz4"), "{way:?}");
     }
 }
 

@@ -1,13 +1,15 @@
 //! What OTLP's specification (1.11) says of a server, line by line: each line is a test, over each way in.
 //!
 //! The lines are in the order of the specification's sections: wire, success, partial success, failures, limits, JSON,
-//! what is valid. `peer` brings the three ways into one shape.
+//! what is valid, probability sampling, known hazards. `peer` brings the three ways into one shape.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod data;
 mod failures;
+mod hazards;
 mod peer;
+mod sampling;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;
@@ -31,6 +33,12 @@ impl Server {
     fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let daemon = Start::new(&folder.path().join("data")).rules(KEEP_ALL).config(config).run();
+        Self { daemon, _folder: folder }
+    }
+
+    fn with_rules(rules: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = Start::new(&folder.path().join("data")).rules(rules).run();
         Self { daemon, _folder: folder }
     }
 

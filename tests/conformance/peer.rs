@@ -38,13 +38,16 @@ pub struct Sent {
     pub content_type: Option<&'static str>,
     /// `Content-Encoding`, or gRPC's own.
     pub encoding: Option<&'static str>,
+    /// Further headers; over gRPC they are metadata.
+    pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
 impl Sent {
     /// A body as it goes over the wire, compressed already if `encoding` says so.
     pub fn body(body: impl Into<Vec<u8>>) -> Self {
-        Self { method: "POST", path: "", content_type: None, encoding: None, body: body.into() }
+        let headers = Vec::new();
+        Self { method: "POST", path: "", content_type: None, encoding: None, headers, body: body.into() }
     }
 }
 
@@ -96,6 +99,9 @@ async fn over_grpc(daemon: &Daemon, sent: &Sent) -> Got {
     if let Some(encoding) = sent.encoding {
         request = request.header("grpc-encoding", encoding);
     }
+    for (name, value) in &sent.headers {
+        request = request.header(*name, value);
+    }
     let request = request.body(tonic::body::Body::new(Full::new(Bytes::from(framed)))).unwrap();
     let mut channel = Channel::from_shared(daemon.grpc.clone()).unwrap().connect().await.unwrap();
     let (head, body) = channel.ready().await.unwrap().call(request).await.unwrap().into_parts();
@@ -129,6 +135,9 @@ async fn over_http(daemon: &Daemon, way: Way, sent: &Sent) -> Got {
         .body(sent.body.clone());
     if let Some(encoding) = sent.encoding {
         request = request.header("content-encoding", encoding);
+    }
+    for (name, value) in &sent.headers {
+        request = request.header(*name, value);
     }
     let response = request.send().await.unwrap();
     let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());

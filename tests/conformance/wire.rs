@@ -32,6 +32,12 @@ fn snappy_framed(bytes: &[u8]) -> Vec<u8> {
     encoder.into_inner().unwrap()
 }
 
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4::EncoderBuilder::new().build(Vec::new()).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_response_has_the_requests_type() {
     let server = Server::start("{}");
@@ -49,17 +55,20 @@ async fn the_response_has_the_requests_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_and_gzip_are_accepted_and_zstd_deflate_and_snappy_beside_them() {
+async fn none_and_gzip_are_accepted_and_what_the_collector_accepts_beside_them() {
     let server = Server::start("{}");
     type Compress = fn(&[u8]) -> Vec<u8>;
     let none: Compress = <[u8]>::to_vec;
-    let compressions: [(Option<&str>, Compress); 6] = [
+    let compressions: [(Option<&str>, Compress); 9] = [
         (None, none),
         (Some("gzip"), gzip),
         (Some("zstd"), |bytes| zstd::encode_all(bytes, 3).unwrap()),
         (Some("deflate"), deflate),
         (Some("snappy"), snappy),
         (Some("snappy"), snappy_framed),
+        (Some("x-snappy-framed"), snappy_framed),
+        (Some("zlib"), deflate),
+        (Some("lz4"), lz4),
     ];
     for (at, (encoding, compress)) in compressions.into_iter().enumerate() {
         for (of, way) in ALL.into_iter().enumerate() {
@@ -163,6 +172,26 @@ async fn streams_and_header_lists_are_limited() {
             "SETTINGS_MAX_CONCURRENT_STREAMS: {settings:?}"
         );
         assert!(of(6).is_some_and(|bytes| bytes <= 64 << 10), "SETTINGS_MAX_HEADER_LIST_SIZE: {settings:?}");
+    }
+}
+
+#[test]
+fn a_quiet_connection_is_pinged() {
+    let server = Server::start("receive: { keepalive: { interval: 1s, timeout: 1s } }");
+    for address in [&server.daemon.grpc, &server.daemon.http] {
+        let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        let mut kinds = Vec::new();
+        let mut head = [0; 9];
+        // Nobody answers the ping: the connection ends.
+        while stream.read_exact(&mut head).is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).unwrap();
+            kinds.push(head[3]);
+        }
+        assert!(kinds.contains(&6), "a PING: {kinds:?}");
     }
 }
 

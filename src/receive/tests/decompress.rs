@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::peer::{deflate, gzip, snappy_block, snappy_stream, zstd};
+use super::peer::{deflate, gzip, lz4, lz4_linked, snappy_block, snappy_stream, zstd};
 use crate::receive::decompress::{Encoding, Inflated, Inflater};
 use crate::receive::failure::Failure;
 use crate::receive::{Budget, Party};
@@ -22,12 +22,14 @@ fn inflate(encoding: Encoding, wire: &[u8], piece: usize, bytes_max: usize) -> R
 type Compress = fn(&[u8]) -> Vec<u8>;
 
 const IDENTITY: (Encoding, Compress) = (Encoding::Identity, <[u8]>::to_vec);
-const COMPRESSED: [(Encoding, Compress); 5] = [
+const COMPRESSED: [(Encoding, Compress); 7] = [
     (Encoding::Gzip, gzip),
     (Encoding::Zstd, zstd),
     (Encoding::Deflate, deflate),
     (Encoding::Snappy, snappy_block),
     (Encoding::Snappy, snappy_stream),
+    (Encoding::Lz4, lz4),
+    (Encoding::Lz4, lz4_linked),
 ];
 
 proptest! {
@@ -112,8 +114,12 @@ fn a_body_that_ends_early_is_malformed() {
 
 #[test]
 fn members_and_frames_follow_each_other_and_garbage_does_not() {
-    let follow: [(Encoding, Compress); 3] =
-        [(Encoding::Gzip, gzip), (Encoding::Zstd, zstd), (Encoding::Snappy, snappy_stream)];
+    let follow: [(Encoding, Compress); 4] = [
+        (Encoding::Gzip, gzip),
+        (Encoding::Zstd, zstd),
+        (Encoding::Snappy, snappy_stream),
+        (Encoding::Lz4, lz4),
+    ];
     for (encoding, compress) in follow {
         let wire = [compress(b"one"), compress(b"two")].concat();
         for piece in [1, 5, 1000] {
@@ -160,4 +166,34 @@ fn the_largest_request_fits_the_smallest_budget_in_every_encoding() {
         inflater.push(Bytes::copy_from_slice(&wire)).unwrap();
         assert_eq!(inflater.finish().unwrap().body.len(), MIB, "{encoding:?}");
     }
+}
+
+#[test]
+fn frames_of_lz4_follow_each_other_and_a_wrong_head_is_none() {
+    let text: Vec<u8> = (0..200_000u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+    // What cannot be compressed is stored as it is.
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..100_000).map(|_| random.u8(..)).collect();
+    let plain = lz4(&text);
+    let skipped = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+    let all = [plain.clone(), skipped, lz4_linked(&text), lz4(&noise), lz4(b"")].concat();
+    let body = inflate(Encoding::Lz4, &all, 1000, 4 * MIB).unwrap().body;
+    assert_eq!(body, [&text[..], &text, &noise].concat());
+    for (at, byte, what) in [
+        (0, 5, "another magic number"),
+        (4, 0xa0, "another version"),
+        (4, 0x61, "a dictionary"),
+        (5, 0x30, "blocks of no size"),
+        (6, !plain[6], "a head whose checksum is wrong"),
+        (10, 0x7f, "a block beyond the end"),
+    ] {
+        let mut wrong = plain.clone();
+        wrong[at] = byte;
+        let read = inflate(Encoding::Lz4, &wrong, 1000, MIB);
+        assert!(matches!(read, Err(Failure::Malformed { .. })), "{what}");
+    }
+    // One byte of it is another: the checksums say so.
+    let mut linked = lz4_linked(&text);
+    linked[5000] ^= 1;
+    assert!(matches!(inflate(Encoding::Lz4, &linked, 1000, MIB), Err(Failure::Malformed { .. })));
 }

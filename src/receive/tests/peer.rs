@@ -113,6 +113,33 @@ pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The format of blocks.
+/// A frame of blocks of up to 4 MiB that stand for themselves.
+pub(super) fn lz4(bytes: &[u8]) -> Vec<u8> {
+    lz4_frame(bytes, |builder| {
+        builder.block_size(lz4::BlockSize::Max4MB).block_mode(lz4::BlockMode::Independent);
+    })
+}
+
+/// A frame of small blocks that refer to those before them, with each checksum there is.
+pub(super) fn lz4_linked(bytes: &[u8]) -> Vec<u8> {
+    lz4_frame(bytes, |builder| {
+        builder.block_size(lz4::BlockSize::Max64KB).block_mode(lz4::BlockMode::Linked);
+        builder.block_checksum(lz4::liblz4::BlockChecksum::BlockChecksumEnabled);
+        builder.checksum(lz4::ContentChecksum::ChecksumEnabled);
+    })
+}
+
+fn lz4_frame(bytes: &[u8], change: impl FnOnce(&mut lz4::EncoderBuilder)) -> Vec<u8> {
+    let mut builder = lz4::EncoderBuilder::new();
+    builder.checksum(lz4::ContentChecksum::NoChecksum);
+    change(&mut builder);
+    let mut encoder = builder.build(Vec::new()).unwrap();
+    encoder.write_all(bytes).unwrap();
+    let (frame, ended) = encoder.finish();
+    ended.unwrap();
+    frame
+}
+
 pub(super) fn snappy_block(bytes: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(bytes).unwrap()
 }
