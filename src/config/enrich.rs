@@ -63,6 +63,8 @@ struct RawAction {
     #[serde(default)]
     from: Key<String>,
     #[serde(default)]
+    from_scope: Key<Scope>,
+    #[serde(default)]
     from_header: Key<String>,
     #[serde(default)]
     from_client: Key<bool>,
@@ -170,7 +172,11 @@ impl Loader<'_> {
         let value = if let Some(value) = raw.value.take() {
             Source::Fixed(self.checked(&value, AttributeValue::from_json(&value.value))?)
         } else if let Some(from) = raw.from.take() {
-            Source::Attribute(self.checked(&from, not_empty(&from.value))?)
+            let key = self.checked(&from, not_empty(&from.value))?;
+            match raw.from_scope.take() {
+                None => Source::Attribute(key),
+                Some(owner) => self.checked(&owner, Source::of(owner.value, key, raw.scope))?,
+            }
         } else if let Some(name) = raw.from_header.take() {
             self.checked(&name, Source::header(&name.value))?
         } else {
@@ -227,6 +233,7 @@ impl Loader<'_> {
             ("key", origin_of(&raw.key)),
             ("value", raw.value.as_ref().map(|spanned| self.origin(spanned))),
             ("from", origin_of(&raw.from)),
+            ("from_scope", raw.from_scope.as_ref().map(|spanned| self.origin(spanned))),
             ("from_header", origin_of(&raw.from_header)),
             ("from_client", raw.from_client.as_ref().map(|spanned| self.origin(spanned))),
             ("pattern", origin_of(&raw.pattern)),

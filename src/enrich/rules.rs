@@ -62,11 +62,12 @@ impl Rules {
             (!actions.is_empty()).then(|| Script::compile(scope, actions))
         });
         // A condition sees what the actions on the scopes around it have left there.
-        let asks = |scopes: &[Scope]| {
-            config.actions.iter().any(|action| action.when.is_some() && scopes.contains(&action.scope))
+        let asks = |owner: Scope| {
+            let mut below = config.actions.iter().filter(|action| action.scope.is_below(owner));
+            below.any(|action| action.when.is_some() || action.action.takes_from() == Some(owner))
         };
-        let resource_is_asked = asks(&[Scope::Span, Scope::Scope, Scope::Event]);
-        let span = ScopeRules::compile(Scope::Span, span, asks(&[Scope::Event]));
+        let resource_is_asked = asks(Scope::Resource);
+        let span = ScopeRules::compile(Scope::Span, span, asks(Scope::Span));
         let other_ends = if redactor.reads_values { Ends::all() } else { redactor.keys.ends().clone() };
         let mut span_ends = other_ends.clone();
         span.programs.keys().for_each(|key| span_ends.add(key));
@@ -90,7 +91,7 @@ impl Rules {
 
     /// Whether the attributes of a span are asked for although no action on it is possible.
     pub(super) fn events_ask_span(&self) -> bool {
-        self.event.as_ref().is_some_and(Script::has_conditions)
+        self.event.as_ref().is_some_and(Script::asks_span)
     }
 
     /// The script of one scope.

@@ -125,9 +125,9 @@ impl Script {
         }
     }
 
-    /// Whether a condition asks for the span.
-    pub(super) fn has_conditions(&self) -> bool {
-        self.steps.iter().any(|step| step.when.is_some())
+    /// Whether a condition or a value asks for the span.
+    pub(super) fn asks_span(&self) -> bool {
+        self.steps.iter().any(|step| step.when.is_some() || step.op.asks() == Some(Scope::Span))
     }
 }
 

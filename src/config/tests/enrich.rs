@@ -17,6 +17,8 @@ enrich:
     - { action: rename, scope: scope, keys: { http.method: http.request.method, c: d } }
     - { action: truncate, key: db.statement, bytes: 1024 }
     - { action: upsert, key: e, from: f }
+    - { action: upsert, key: host, from: host.name, from_scope: resource }
+    - { action: upsert, scope: event, key: e, from: f, from_scope: event }
     - { action: insert, key: tenant, from_header: X-Tenant, when: '{ span.tenant = nil }' }
     - { action: insert, scope: resource, key: client.address, from_client: true }
 "#;
@@ -32,6 +34,11 @@ enrich:
         plain(Scope::Scope, Action::Rename { keys: pairs }),
         plain(Scope::Span, Action::Truncate { key: key("db.statement"), bytes: 1024 }),
         plain(Scope::Span, put(Put::Upsert, "e", Source::Attribute(key("f")))),
+        plain(
+            Scope::Span,
+            put(Put::Upsert, "host", Source::Of { scope: Scope::Resource, key: key("host.name") }),
+        ),
+        plain(Scope::Event, put(Put::Upsert, "e", Source::Attribute(key("f")))),
         ActionConfig {
             scope: Scope::Span,
             when: Some(Condition::parse("{ span.tenant = nil }", Scope::Span).unwrap()),

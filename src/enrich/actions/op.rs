@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{State, convert, delete, extract, hash, insert, rename, route, truncate, update, upsert};
+use crate::enrich::attributes::Attributes;
 use crate::enrich::config::{Action, ExtractPattern, Put, Scope, Source, ValueType};
 use crate::enrich::facts::Facts;
 use crate::enrich::pods::Pods;
@@ -50,6 +51,8 @@ pub(in crate::enrich) enum Value {
     Fixed(Vec<u8>),
     /// The attribute with this key.
     Attribute(Key),
+    /// The attribute with this key of what it belongs to.
+    Of(Scope, Key),
     /// The request.
     Sender(SenderKey),
 }
@@ -63,6 +66,7 @@ impl Op {
                 let value = match value {
                     Source::Fixed(value) => Value::Fixed(value.encode()),
                     Source::Attribute(from) => Value::Attribute(bytes(from)),
+                    Source::Of { scope, key } => Value::Of(*scope, bytes(key)),
                     Source::Header(name) => Value::Sender(senders.header(name)),
                     Source::Client => Value::Sender(senders.client()),
                 };
@@ -120,6 +124,13 @@ impl Op {
         scope: Scope,
         sender: &'w SenderValues,
     ) {
+        if let Self::Put { put, key, value: Value::Of(owner, from) } = self {
+            let found = facts.list(*owner).get(from).map(|entry| (entry.any.clone(), entry.chosen));
+            if let Some((any, chosen)) = found {
+                put_into(facts.list_mut(scope), *put, key, any, chosen);
+            }
+            return;
+        }
         let list = facts.list_mut(scope);
         match self {
             Self::Route { name } => route::edit(facts, *name),
@@ -135,13 +146,10 @@ impl Op {
                         Some(any) => (Cow::Borrowed(any), false),
                         None => return,
                     },
+                    // Was dealt with above.
+                    Value::Of(..) => return,
                 };
-                let key = Cow::Borrowed(&key[..]);
-                match put {
-                    Put::Insert => insert::edit(list, key, any, chosen),
-                    Put::Update => update::edit(list, key, any, chosen),
-                    Put::Upsert => upsert::edit(list, key, any, chosen),
-                }
+                put_into(list, *put, key, any, chosen);
             }
             Self::Delete(key) => delete::edit(list, key),
             Self::Hash(key) => hash::edit(list, key),
@@ -149,6 +157,14 @@ impl Op {
             Self::Convert { key, to } => convert::edit(list, key, *to),
             Self::Rename(keys) => rename::edit(list, keys),
             Self::Truncate { key, bytes } => truncate::edit(list, key, *bytes),
+        }
+    }
+
+    /// Whose attributes it looks at beside those it edits.
+    pub(in crate::enrich) fn asks(&self) -> Option<Scope> {
+        match self {
+            Self::Put { value: Value::Of(owner, _), .. } => Some(*owner),
+            _ => None,
         }
     }
 
@@ -178,5 +194,14 @@ impl Op {
             Self::Put { key, value: Value::Fixed(_), .. } | Self::Delete(key) | Self::Hash(key) => Some(key),
             _ => None,
         }
+    }
+}
+
+fn put_into<'w>(list: &mut Attributes<'w>, put: Put, key: &'w [u8], any: Cow<'w, [u8]>, chosen: bool) {
+    let key = Cow::Borrowed(key);
+    match put {
+        Put::Insert => insert::edit(list, key, any, chosen),
+        Put::Update => update::edit(list, key, any, chosen),
+        Put::Upsert => upsert::edit(list, key, any, chosen),
     }
 }

@@ -71,6 +71,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whose attribute it copies from, if that is not one of those it edits.
+    pub fn takes_from(&self) -> Option<Scope> {
+        match self {
+            Self::Put { value: Source::Of { scope, .. }, .. } => Some(*scope),
+            _ => None,
+        }
+    }
+}
+
 /// When an attribute is given a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -89,6 +99,13 @@ pub enum Source {
     Fixed(AttributeValue),
     /// From the attribute with this key, of the same span, resource, event or scope.
     Attribute(String),
+    /// From the attribute with this key of what the span, event or scope belongs to.
+    Of {
+        /// Whose it is: the resource's of whatever is below it, the scope's of spans and events, the span's of events.
+        scope: Scope,
+        /// Its key.
+        key: String,
+    },
     /// From this header of the request, over gRPC from its metadata.
     Header(HeaderName),
     /// The sender's address, without a port.
@@ -96,6 +113,18 @@ pub enum Source {
 }
 
 impl Source {
+    /// An attribute of `owner`, for an action on `scope`. The error is a sentence for the person who wrote it.
+    pub fn of(owner: Scope, key: String, scope: Scope) -> Result<Self, String> {
+        if owner == scope {
+            return Ok(Self::Attribute(key));
+        }
+        if !scope.is_below(owner) {
+            let (owner, scope) = (owner.as_str(), scope.as_str());
+            return Err(format!("a {scope} does not belong to one {owner}: there may be many, or none"));
+        }
+        Ok(Self::Of { scope: owner, key })
+    }
+
     /// A header of the request, by its name. The error is a sentence for the person who wrote it: headers that hold
     /// credentials are never read.
     pub fn header(name: &str) -> Result<Self, String> {
@@ -132,6 +161,16 @@ impl Scope {
             Self::Span => 9,
             Self::Resource => 1,
             Self::Scope | Self::Event => 3,
+        }
+    }
+
+    /// Whether each of these belongs to one of those.
+    pub fn is_below(self, owner: Self) -> bool {
+        match owner {
+            Self::Resource => self != Self::Resource,
+            Self::Scope => matches!(self, Self::Span | Self::Event),
+            Self::Span => self == Self::Event,
+            Self::Event => false,
         }
     }
 

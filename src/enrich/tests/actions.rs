@@ -1,5 +1,7 @@
 //! Actions that depend on the span, on other attributes, or on who sent the request.
 
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+
 use super::*;
 
 fn on(scope: Scope, action: Action) -> ActionConfig {
@@ -152,6 +154,82 @@ fn conditions_see_span_resource_and_scope_as_they_are_by_then() {
         when(r#"{ resource.team = "orders" }"#, Scope::Span, insert("seen", "1")),
     ];
     assert_eq!(after(chain, vec![]), ["seen=1"], "the resource's actions come first");
+}
+
+fn of(key: &str, owner: Scope, from: &str) -> Action {
+    action_of(ActionKind::Upsert, key, Source::Of { scope: owner, key: from.into() })
+}
+
+#[test]
+fn a_value_comes_from_what_it_belongs_to_as_the_actions_there_have_left_it() {
+    let actions = vec![
+        on(Scope::Resource, insert("team", "orders")),
+        on(Scope::Resource, copy("env", "deployment")),
+        on(Scope::Span, of("resource.env", Scope::Resource, "env")),
+        on(Scope::Span, of("resource.team", Scope::Resource, "team")),
+        on(Scope::Span, of("none", Scope::Resource, "nothing")),
+    ];
+    let expected = ["a=1", "resource.env=prod", "resource.team=orders"];
+    assert_eq!(after(actions, vec![text("a", "1")]), expected);
+    // Where that alone asks for the resource, and it comes behind its spans.
+    let resource = Resource { attributes: vec![text("a", "1")], ..Resource::default() }.encode_to_vec();
+    let spans = ScopeSpans { spans: vec![span("s", vec![]), span("t", vec![])], ..ScopeSpans::default() };
+    let (mut resource_spans, mut body) = (Vec::new(), Vec::new());
+    put_bytes_field(&mut resource_spans, 2, &spans.encode_to_vec());
+    put_bytes_field(&mut resource_spans, 1, &resource);
+    put_bytes_field(&mut body, 1, &resource_spans);
+    let enricher = with_actions(vec![on(Scope::Span, of("b", Scope::Resource, "a"))]);
+    let enriched = decode(&enricher.apply(body.into()).unwrap());
+    for span in &enriched.resource_spans[0].scope_spans[0].spans {
+        assert_eq!(shown(&span.attributes), ["b=1"]);
+    }
+    // The next resource has its own.
+    let two = |value: &str| request(vec![text("a", value)], vec![span("s", vec![])]).resource_spans.remove(0);
+    let body = body_of(&ExportTraceServiceRequest {
+        resource_spans: vec![two("1"), two("2"), ResourceSpans::default()],
+    });
+    let enriched = decode(&enricher.apply(body).unwrap());
+    let of_first_span = |at: usize| shown(&enriched.resource_spans[at].scope_spans[0].spans[0].attributes);
+    assert_eq!((of_first_span(0), of_first_span(1)), (vec!["b=1".to_owned()], vec!["b=2".to_owned()]));
+}
+
+#[test]
+fn spans_events_and_scopes_take_from_what_is_around_them() {
+    let mut one = span("s", vec![text("user", "ada")]);
+    one.events = vec![Event { attributes: vec![text("k", "v")], ..Event::default() }, Event::default()];
+    let mut sent = request(vec![text("team", "orders")], vec![one]);
+    sent.resource_spans[0].scope_spans[0].scope =
+        Some(InstrumentationScope { attributes: vec![text("lib", "x")], ..InstrumentationScope::default() });
+    let actions = vec![
+        on(Scope::Scope, of("team", Scope::Resource, "team")),
+        on(Scope::Span, of("lib", Scope::Scope, "lib")),
+        on(Scope::Span, of("team", Scope::Scope, "team")),
+        on(Scope::Event, of("user", Scope::Span, "user")),
+        on(Scope::Event, of("lib", Scope::Span, "lib")),
+        on(Scope::Event, of("team", Scope::Resource, "team")),
+    ];
+    let enriched = decode(&with_actions(actions).apply(body_of(&sent)).unwrap());
+    let scope_spans = &enriched.resource_spans[0].scope_spans[0];
+    assert_eq!(shown(&scope_spans.scope.as_ref().unwrap().attributes), ["lib=x", "team=orders"]);
+    let span = &scope_spans.spans[0];
+    assert_eq!(shown(&span.attributes), ["user=ada", "lib=x", "team=orders"]);
+    let expected = ["user=ada", "lib=x", "team=orders"];
+    assert_eq!(shown(&span.events[0].attributes)[1..], expected);
+    assert_eq!(shown(&span.events[1].attributes), expected);
+}
+
+#[test]
+fn nothing_is_taken_from_what_is_many() {
+    for (owner, scope) in [
+        (Scope::Span, Scope::Resource),
+        (Scope::Event, Scope::Span),
+        (Scope::Scope, Scope::Resource),
+        (Scope::Span, Scope::Scope),
+    ] {
+        let error = Source::of(owner, "a".into(), scope).unwrap_err();
+        assert!(error.contains("there may be many"), "{error}");
+    }
+    assert_eq!(Source::of(Scope::Span, "a".into(), Scope::Span), Ok(Source::Attribute("a".into())));
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl Edited {
                         let found = self.0.iter().find(|(attribute, _)| attribute.key == *from);
                         found.map(|(attribute, is_chosen)| (attribute.value.clone(), *is_chosen))
                     }
+                    Source::Of { .. } => unreachable!("one list knows nothing of others"),
                     Source::Header(name) => {
                         let value = sender.headers.and_then(|headers| headers.get(name));
                         value.map(|value| (text("", value.to_str().unwrap()).value, false))
