@@ -32,11 +32,14 @@ impl Listeners {
         })
     }
 
-    /// How OTLP/gRPC can be reached from here; `None` where that takes TLS or a socket's path.
+    /// How OTLP/gRPC can be reached from here; `None` where that takes TLS.
     pub(super) fn grpc_endpoint(&self) -> Option<String> {
         let address = self.grpc.address();
-        let is_plain = !self.grpc.speaks_tls() && !address.starts_with("unix:");
-        is_plain.then(|| format!("http://{address}"))
+        match (self.grpc.speaks_tls(), address.starts_with("unix:")) {
+            (true, _) => None,
+            (false, true) => Some(address),
+            (false, false) => Some(format!("http://{address}")),
+        }
     }
 }
 

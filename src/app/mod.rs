@@ -5,6 +5,7 @@ mod agent;
 #[doc(hidden)]
 pub mod checkpoint;
 mod compacting;
+mod companion;
 mod connecting;
 // The parts that `tests/crash` drives step by step, in place of the loops.
 #[doc(hidden)]
@@ -49,13 +50,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 use crate::runtime::{Clock, Drain, Shutdown, Tasks};
 
+pub use companion::{Companion, Entrance};
 pub use enriching::examine as examine_enrich;
 pub use start::Started;
 
@@ -109,9 +109,6 @@ pub enum Ended {
     Uncleanly,
 }
 
-/// What runs beside the daemon and sends to it: given where its OTLP/gRPC listens, and a token that says when to stop.
-pub type Companion = Box<dyn FnOnce(String, CancellationToken) -> BoxFuture<'static, ()> + Send>;
-
 /// Starts everything, runs until `stop` says so (or a task dies), and drains.
 ///
 /// # Errors
@@ -133,7 +130,10 @@ pub async fn run(
         started = start::start(config, clock, tasks.clone()) => started?,
         () = &mut stop => return Ok(Ended::Cleanly),
     };
-    accompany(&tasks, companion, started.grpc_endpoint.as_ref(), &started.receiving)?;
+    if let Some(doorway) = started.doorway.take() {
+        let Started { trust, receiving, receivers, .. } = &mut started;
+        doorway.let_in(companion, &tasks, trust, receiving, receivers).await?;
+    }
     let died = died_before(&tasks, stop).await;
     if let Some(fleet) = started.fleet.clone().filter(|_| !died) {
         joining::leave(&fleet, &started.gauges, &*draining_clock, drain_max).await;
@@ -145,20 +145,6 @@ pub async fn run(
         );
     }
     Ok(if died { Ended::Uncleanly } else { Ended::Cleanly })
-}
-
-/// Starts what runs beside the daemon and sends to it.
-fn accompany(
-    tasks: &Tasks,
-    companion: Option<Companion>,
-    grpc_endpoint: Option<&String>,
-    receiving: &Shutdown,
-) -> Result<(), StartError> {
-    let Some(companion) = companion else { return Ok(()) };
-    let needs = "what is sent from here needs OTLP/gRPC on TCP without TLS and credentials";
-    let endpoint = grpc_endpoint.cloned().ok_or_else(|| StartError::Setting(needs.into()))?;
-    let _runs_until_the_receivers_stop = tasks.spawn("companion", companion(endpoint, receiving.token()));
-    Ok(())
 }
 
 /// Waits until `stop` says so, or a task dies; says whether one did.

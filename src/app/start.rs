@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::admin::{NotStored, Operators, Remembered};
 use super::checkpoint::{Covered, Keeping};
 use super::compacting::Compacting;
+use super::companion::Doorway;
 use super::decider::Decider;
 use super::enriching::Enriching;
 use super::events::{Attachment, EVENTS_MAX, Event, Events, Gauges, Log, SharedGauges};
@@ -55,8 +56,8 @@ const TRACE_BYTES_MAX: u32 = 32 << 20;
 
 /// A daemon at work, as its drain needs it.
 pub struct Started {
-    /// Where its OTLP/gRPC can be reached from here, if that takes no credential.
-    pub grpc_endpoint: Option<String>,
+    pub(super) doorway: Option<Doorway>,
+    pub(super) trust: Arc<Trust>,
     pub(super) receiving: Shutdown,
     pub(super) everything: Shutdown,
     pub(super) receivers: Vec<TaskHandle<()>>,
@@ -244,7 +245,6 @@ pub(super) async fn start(
         events: events.clone(),
     };
 
-    let grpc_endpoint = listeners.grpc_endpoint().filter(|_| !trust.gate.asks());
     let mut others = vec![
         keeping,
         spawn_decider(&tasks, decider, inbox, everything.clone())?,
@@ -264,11 +264,13 @@ pub(super) async fn start(
     }
     others.extend(trust.follow(&tasks, disk, everything.clone())?);
     let api_token = everything.token();
+    let doorway = Some(Doorway::new(&tasks, &receiver, &listeners, &receiving, &config.data));
     let Listeners { grpc, http, api: api_listener } = listeners;
     others.push(tasks.spawn("api", async move { api.serve(api_listener, api_token).await }));
     let receivers = serve(&tasks, receiver, (grpc, http), &receiving);
     Ok(Started {
-        grpc_endpoint,
+        doorway,
+        trust,
         receiving,
         everything,
         receivers,

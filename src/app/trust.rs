@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::runtime::Handle;
 
 use super::StartError;
-use crate::auth::{CREDENTIALS_BYTES_MAX, Credentials, Gate, KeySet, KeysFrom};
+use crate::auth::{CREDENTIALS_BYTES_MAX, Credentials, Gate, KeySet, KeysFrom, new_token};
 use crate::config::Config;
 use crate::observe::TrustNow;
 use crate::runtime::disk::{read_bounded, read_text};
@@ -52,9 +52,7 @@ impl Trust {
         clock: &Arc<dyn Clock>,
         tasks: Handle,
     ) -> Result<Arc<Self>, StartError> {
-        let mut key = [0; 32];
-        let no_randomness = |_| StartError::Setting("the system gives no random numbers".into());
-        SystemRandom::new().fill(&mut key).map_err(no_randomness)?;
+        let key = random_bytes()?;
         let gate = Arc::new(Gate::new(config.auth.clone(), clock.clone(), tasks, &key));
         let mut loading = Loading { config, disk, clock, standings: Vec::new(), groups: Vec::new() };
         let otlp = config.tls.otlp.as_ref().map(|files| loading.tls("tls", files)).transpose()?;
@@ -89,6 +87,16 @@ impl Trust {
         thread.map(Some).map_err(StartError::Thread)
     }
 
+    /// A credential for what runs in this process; `None` where nobody is asked for one. It is nowhere but in memory.
+    pub(super) fn own_credential(&self) -> Result<Option<String>, StartError> {
+        if !self.gate.asks() {
+            return Ok(None);
+        }
+        let token = new_token(&random_bytes()?);
+        self.gate.trust_own(&token);
+        Ok(Some(token))
+    }
+
     /// How it stands.
     pub(super) fn now(&self) -> TrustNow {
         let mut handshakes = TlsCounts::default();
@@ -102,6 +110,13 @@ impl Trust {
         let standings = self.standings.iter().map(Standing::now).collect();
         TrustNow { standings, handshakes, ..TrustNow::of(&self.gate) }
     }
+}
+
+fn random_bytes() -> Result<[u8; 32], StartError> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| StartError::Setting("the system gives no random numbers".into()))?;
+    Ok(bytes)
 }
 
 /// How the files of a listener stand: all of them, and its revocation lists, which come from somebody else.

@@ -15,8 +15,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::app::Entrance;
 use crate::runtime::Clock;
 use generate::Generator;
 
@@ -30,9 +32,10 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends demo traffic to an OTLP/gRPC endpoint (`http://host:port`) until `stop` is cancelled. A server that is away or
-/// overloaded is tried again; the demo never ends by itself except when `endpoint` is not a URI.
-pub async fn send(endpoint: String, stop: CancellationToken, clock: Arc<dyn Clock>) {
+/// Sends demo traffic to the daemon until `stop` is cancelled. A server that is away or overloaded is tried again; the demo
+/// never ends by itself except when its endpoint is not a URI.
+pub async fn send(entrance: Entrance, stop: CancellationToken, clock: Arc<dyn Clock>) {
+    let Entrance { endpoint, token } = entrance;
     let channel = match Endpoint::from_shared(endpoint.clone()) {
         Ok(endpoint) => endpoint.timeout(CALL_TIMEOUT).connect_lazy(),
         Err(error) => {
@@ -43,7 +46,8 @@ pub async fn send(endpoint: String, stop: CancellationToken, clock: Arc<dyn Cloc
     let client = TraceServiceClient::new(channel).send_compressed(CompressionEncoding::Gzip);
     // Seeded by the time, so that two runs never share a trace id.
     let generator = Generator::new(clock.now_unix_nano());
-    let mut demo = Demo { client, generator, clock };
+    let authorization = token.and_then(|token| format!("Bearer {token}").parse().ok());
+    let mut demo = Demo { client, authorization, generator, clock };
     tokio::select! {
         () = stop.cancelled() => {}
         () = demo.run() => {}
@@ -52,6 +56,7 @@ pub async fn send(endpoint: String, stop: CancellationToken, clock: Arc<dyn Cloc
 
 struct Demo {
     client: TraceServiceClient<Channel>,
+    authorization: Option<AsciiMetadataValue>,
     generator: Generator,
     clock: Arc<dyn Clock>,
 }
@@ -79,7 +84,11 @@ impl Demo {
     async fn export(&mut self, request: ExportTraceServiceRequest) {
         let mut pause = RETRY_MIN;
         loop {
-            match self.client.export(request.clone()).await {
+            let mut call = tonic::Request::new(request.clone());
+            if let Some(value) = &self.authorization {
+                call.metadata_mut().insert("authorization", value.clone());
+            }
+            match self.client.export(call).await {
                 Ok(_) => return,
                 Err(status) if is_retryable(status.code()) => {
                     tracing::debug!(code = ?status.code(), "demo traffic: not taken, trying again");

@@ -55,7 +55,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn demo(clock: Arc<dyn Clock>) -> Companion {
-    Box::new(|endpoint, stop| demo::send(endpoint, stop, clock).boxed())
+    Box::new(|entrance, stop| demo::send(entrance, stop, clock).boxed())
 }
 
 fn fail(problem: &str) -> ExitCode {

@@ -25,7 +25,7 @@ pub(super) fn world(credentials: &str, rest: &str) -> World {
     world_with(credentials, rest, |start| start.env("TRACE_DEBUG", "1"))
 }
 
-fn world_with(credentials: &str, rest: &str, more: impl FnOnce(Start) -> Start) -> World {
+pub(super) fn world_with(credentials: &str, rest: &str, more: impl FnOnce(Start) -> Start) -> World {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("credentials.yaml");
     write(&path, credentials);

@@ -7,10 +7,13 @@ mod support;
 
 mod browsers;
 mod credentials;
+mod demo;
 mod rates;
 mod revocation;
+mod secrets;
 mod start;
 mod tls;
+mod web_tokens;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::companion::{Companion, Doorway};
 use super::connecting::client_options;
 use super::enriching::Enriching;
 use super::forwarding::couriers::{Clients, ToGateway};
@@ -18,7 +19,7 @@ use super::membership::{Gateways, Membership, source};
 use super::receiving::{receiver, serve};
 use super::start::{data_id, log_config};
 use super::trust::Trust;
-use super::{Companion, Ended, StartError, accompany, died_before};
+use super::{Ended, StartError, died_before};
 use crate::config::Config;
 use crate::forward::head::HeadSampler;
 use crate::forward::lane::{Courier, LaneConfig};
@@ -35,7 +36,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// An agent at work, as its drain needs it.
 struct Started {
-    grpc_endpoint: Option<String>,
+    doorway: Option<Doorway>,
+    trust: Arc<Trust>,
     receiving: Shutdown,
     everything: Shutdown,
     receivers: Vec<TaskHandle<()>>,
@@ -60,11 +62,14 @@ pub async fn run(
     let tasks = Tasks::new(tokio::runtime::Handle::current());
     let deadline = config.shutdown.deadline;
     let mut stop = std::pin::pin!(stop);
-    let started = tokio::select! {
+    let mut started = tokio::select! {
         started = start(config, clock, tasks.clone()) => started?,
         () = &mut stop => return Ok(Ended::Cleanly),
     };
-    accompany(&tasks, companion, started.grpc_endpoint.as_ref(), &started.receiving)?;
+    if let Some(doorway) = started.doorway.take() {
+        let Started { trust, receiving, receivers, .. } = &mut started;
+        doorway.let_in(companion, &tasks, trust, receiving, receivers).await?;
+    }
     let died = died_before(&tasks, stop).await;
     tracing::info!("stopping");
     drain(started, deadline).await;
@@ -91,7 +96,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     let (membership, gateways) =
         Membership::new(source, config.gateways.refresh, None, states, clients.clone()).await;
     let forwarding = Forwarding::new(
-        ForwardingConfig { data, id, lane: lane_config(&config) },
+        ForwardingConfig { data: data.clone(), id, lane: lane_config(&config) },
         disk.clone(),
         tasks.clone(),
         Arc::new(SystemRandom),
@@ -125,7 +130,7 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     };
 
     let (receiving, everything) = (Shutdown::new(), Shutdown::new());
-    let grpc_endpoint = listeners.grpc_endpoint().filter(|_| !trust.gate.asks());
+    let doorway = Some(Doorway::new(&tasks, &receiver, &listeners, &receiving, &data));
     let Listeners { grpc, http, api } = listeners;
     let splitter = forwarding.splitter(to_split, gateways.ring);
     // Ends when the log has closed, not before: what was committed by then is settled or noted.
@@ -138,7 +143,8 @@ async fn start(config: Config, clock: Arc<dyn Clock>, tasks: Tasks) -> Result<St
     others.extend(trust.follow(&tasks, disk, everything.clone())?);
     let receivers = serve(&tasks, receiver, (grpc, http), &receiving);
     Ok(Started {
-        grpc_endpoint,
+        doorway,
+        trust,
         receiving,
         everything,
         receivers,

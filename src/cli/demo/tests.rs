@@ -20,6 +20,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
 use super::generate::Generator;
+use crate::app::Entrance;
 use crate::runtime::{Clock, SystemClock};
 
 const NOW: u64 = 1_800_000_000_000_000_000;
@@ -186,7 +187,7 @@ async fn the_demo_tries_again_what_was_refused_and_stops_when_told() {
 
     let stop = CancellationToken::new();
     let clock = Arc::new(SystemClock::new());
-    let demo = tokio::spawn(super::send(endpoint, stop.clone(), clock.clone()));
+    let demo = tokio::spawn(super::send(Entrance { endpoint, token: None }, stop.clone(), clock.clone()));
     let first = tokio::time::timeout(Duration::from_secs(20), requests.recv()).await.unwrap().unwrap();
     let second = tokio::time::timeout(Duration::from_secs(20), requests.recv()).await.unwrap().unwrap();
     assert!(traces(&first).len() >= 60, "the first request reaches back");
