@@ -52,6 +52,11 @@ pub(super) struct Room<I> {
 }
 
 impl Arrival {
+    /// Whose spans they are.
+    pub(super) fn tenant(&self) -> &Tenant {
+        &self.admitted.tenant
+    }
+
     /// Who shares the budget with others.
     pub(super) fn party(&self) -> &Party {
         &self.party
