@@ -105,12 +105,21 @@ const ACTIONS: &str = "enrich.actions";
 impl Loader<'_> {
     pub(super) fn enrich(&self, raw: RawEnrich) -> Result<EnrichConfig, ConfigError> {
         let default = EnrichConfig::default();
-        let actions = raw.actions.unwrap_or_default();
+        let redact = self.redact(raw.redact)?;
+        let actions = raw.actions.unwrap_or_default().into_iter();
+        let action = |raw: RawAction| {
+            let origin = self.origin(&raw.action);
+            let action = self.action(raw)?;
+            match action.uncovers(&redact) {
+                Some((secret, key)) => Err(invalid(origin, ACTIONS, uncovered(secret, key))),
+                None => Ok(action),
+            }
+        };
         Ok(EnrichConfig {
-            actions: actions.into_iter().map(|action| self.action(action)).collect::<Result<_, _>>()?,
+            actions: actions.map(action).collect::<Result<_, _>>()?,
             detectors: raw.detectors.unwrap_or(default.detectors),
             override_sent: or(raw.r#override, default.override_sent),
-            redact: self.redact(raw.redact)?,
+            redact,
             kubernetes: self.pods(raw.kubernetes)?,
             http_route: RouteConfig {
                 enabled: or(raw.http_route.enabled, false),
@@ -320,6 +329,13 @@ impl Loader<'_> {
     fn checked<T, V>(&self, at: &Spanned<V>, outcome: Result<T, String>) -> Result<T, ConfigError> {
         outcome.map_err(|message| invalid(self.origin(at), ACTIONS, message))
     }
+}
+
+fn uncovered(secret: &str, key: &str) -> String {
+    format!(
+        "`{secret}` is redacted by its key, and as `{key}` it would not be: add `{key}` to `enrich.redact.keys`, or take \
+         `{secret}` out"
+    )
 }
 
 fn not_empty(key: &str) -> Result<String, String> {

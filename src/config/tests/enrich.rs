@@ -177,3 +177,31 @@ fn mistakes_have_their_place() {
         assert_eq!(complaint(&format!("enrich: {{ redact: {{ {text} }} }}")), expected, "{text}");
     }
 }
+
+#[test]
+fn no_action_brings_to_light_what_redaction_covers() {
+    let actions = |action: &str, rest: &str| format!("enrich:\n  actions:\n    - {{ {action} }}\n{rest}");
+    for action in [
+        "action: upsert, key: note, from: db.password",
+        "action: insert, key: note, from: session_token, from_scope: resource",
+        "action: rename, key: http.request.header.authorization, to: caller",
+        "action: rename, keys: { a: b, accessToken: shown }",
+    ] {
+        let error = complaint(&actions(action, ""));
+        assert!(error.starts_with("t.yaml:3:17: `enrich.actions`: `"), "{error}");
+        assert!(error.contains("is redacted by its key") && error.contains("enrich.redact.keys"), "{error}");
+        // Who redacts nothing hides nothing.
+        load(&actions(action, "  redact: { enabled: false }\n")).unwrap();
+    }
+    for action in [
+        "action: rename, key: password, to: old.password",
+        "action: upsert, key: token, from: note",
+        "action: rename, key: passwords, to: note",
+    ] {
+        load(&actions(action, "")).unwrap();
+    }
+    let listed = "  redact: { keys: [badge, shown] }\n";
+    load(&actions("action: rename, key: badge, to: shown", listed)).unwrap();
+    load(&actions("action: rename, key: password, to: note", listed)).unwrap();
+    assert!(complaint(&actions("action: rename, key: badge, to: note", listed)).contains("`badge`"));
+}

@@ -81,6 +81,24 @@ impl Action {
     }
 }
 
+impl ActionConfig {
+    /// The key of a secret, and that under which this action would put it where redaction does not know it for one.
+    pub fn uncovers<'a>(&'a self, redact: &RedactConfig) -> Option<(&'a str, &'a str)> {
+        let matcher = Matcher::compile(redact);
+        let is_secret = |key: &str| redact.enabled && matcher.find(key.as_bytes()).is_some();
+        let uncovers = |(from, to): &(&str, &str)| is_secret(from) && !is_secret(to);
+        match &self.action {
+            Action::Put { key, value: Source::Attribute(from) | Source::Of { key: from, .. }, .. } => {
+                Some((from.as_str(), key.as_str())).filter(uncovers)
+            }
+            Action::Rename { keys } => {
+                keys.iter().map(|(old, new)| (old.as_str(), new.as_str())).find(uncovers)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// When an attribute is given a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
