@@ -62,6 +62,18 @@ fn each_thing_that_is_wrong_is_named() {
         "{checks:?}"
     );
 
+    let config = folder.path().join("export.yaml");
+    let targets =
+        "  near: { endpoint: 'http://127.0.0.1:1' }\n  far: { endpoint: 'http://a:1', filter: '{ . }' }\n";
+    std::fs::write(&config, format!("export:\n{targets}")).unwrap();
+    let (code, checks) = states(&[&base[..], &["--config", config.to_str().unwrap()]].concat());
+    let says: Vec<_> = checks.iter().filter(|(of, ..)| of == "export").map(|(_, _, says)| says).collect();
+    assert!(code == Some(1) && says.len() == 2, "{checks:?}");
+    assert!(
+        says[0].starts_with("export.far.filter: ") && says[1].contains("near: cannot reach 127.0.0.1:1"),
+        "{says:?}"
+    );
+
     let missing = folder.path().join("none.yaml");
     let (code, checks) = states(&["--config", missing.to_str().unwrap()]);
     assert!(code == Some(1) && one(&checks, "configuration").1.contains("none.yaml"), "{checks:?}");

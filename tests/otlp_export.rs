@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::backend::{Backend, Mood};
+use support::certs::Ca;
 use support::traffic::{self, Shape};
 use support::{Daemon, Start};
 
@@ -123,7 +124,8 @@ async fn each_backend_gets_what_its_filter_and_classes_say_with_its_headers() {
         assert_eq!((header("content-encoding"), header("content-type")), ("gzip", "application/x-protobuf"));
     }
     assert!(by_grpc.keeper.heads.lock().unwrap().iter().all(|(_, head)| !head.contains_key("x-api-key")));
-    let told = daemon.logs.lock().unwrap().join("\n") + &daemon.get("/status").await.1;
+    let status = daemon.get("/status").await.1;
+    let told = daemon.logs.lock().unwrap().join("\n") + &status;
     assert!(!told.contains("hush") && !told.contains("k-e-y"), "a secret is shown");
 
     // What comes late goes with its trace, though nothing in it matches the filter.
@@ -291,17 +293,8 @@ async fn a_full_queue_drops_the_oldest_and_counts_them_and_an_old_one_what_is_to
     );
     let start = start(folder.path(), &targets);
     let daemon = start.config(&format!("memory: {{ limit: 160MiB }}\n{STORE}export:\n{targets}")).run();
-    // Random bytes, which nothing compresses: some 9 MB, more than the queue and what is in memory.
-    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
-    for chunk in (0..3000u64).collect::<Vec<_>>().chunks(30) {
-        let mut spans: Vec<_> = chunk.iter().flat_map(|n| traffic::trace(3 * n, Shape::Error, 4)).collect();
-        for (index, span) in spans.iter_mut().enumerate() {
-            let noise =
-                (0..24).map(|at| format!("{:016x}", traffic::mix(chunk[0] << 20 | (index as u64) << 8 | at)));
-            span.attributes.push(traffic::text("noise", &noise.collect::<String>()));
-        }
-        traffic::send(&mut client, spans, "shop").await.unwrap();
-    }
+    // More than the queue and what is in memory.
+    send_noise(&daemon, 3000).await;
     daemon.settle(MINUTE).await;
     let number = |one: &Value, key: &str| one[key].as_u64().unwrap();
     let full = |one: &Value| one["dropped_spans"]["queue_size"].as_u64().unwrap();
@@ -321,6 +314,81 @@ async fn a_full_queue_drops_the_oldest_and_counts_them_and_an_old_one_what_is_to
 
     let one = exported(&daemon, "stale", 12_000).await;
     assert_eq!(one["dropped_spans"]["queue_age"], 12_000, "{one}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backends_are_reached_by_tls_with_a_certificate_of_our_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Ca::new(&folder.path().join("ca"), "ca");
+    ca.issue("server");
+    ca.issue("client");
+    let at = |name: &str| ca.path(name).display().to_string();
+    let config = format!(
+        "{STORE}tls: {{ cert: {}, key: {}, client_ca: {}, client_auth: required, api: {{ enabled: false }} }}\n",
+        at("server.pem"),
+        at("server.key"),
+        at("ca.pem")
+    );
+    let other =
+        Start::new(&folder.path().join("other").join("data")).env("TRACE_DEBUG", "1").config(&config).run();
+    let (pair, https) = (format!("cert: {}, key: {}", at("client.pem"), at("client.key")), |url: &str| {
+        url.replace("http:", "https:")
+    });
+    let tls = format!("tls: {{ ca: {}, {pair} }}", at("ca.pem"));
+    let targets = format!(
+        "  grpc: {{ endpoint: '{grpc}', {tls} }}\n  http: {{ endpoint: '{http}', protocol: http/protobuf, {tls} }}\n  \
+         nobody: {{ endpoint: '{http}', protocol: http/protobuf, tls: {{ ca: {ca} }} }}\n",
+        grpc = https(&other.grpc),
+        http = https(&other.http),
+        ca = at("ca.pem")
+    );
+    let daemon = start(folder.path(), &targets).run();
+    send(&daemon, 0..30).await;
+    exported(&daemon, "grpc", 80).await;
+    exported(&daemon, "http", 80).await;
+    let status =
+        daemon.status_when("one has no certificate", MINUTE, |s| of(s, "nobody")["trouble"].is_string());
+    assert_eq!(of(&status.await, "nobody")["pending_spans"], 80);
+    other.status_when("they came", MINUTE, |status| status["sample"]["spans_received"] == 160).await;
+    other.settle(MINUTE).await;
+    assert_eq!(other.search("{}", 1000).await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_an_export_costs_its_oldest_spans_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = Backend::serve().await;
+    let disk = folder.path().join("own/data/export/vendor");
+    let Some(_disk) = support::disk::Mounted::small(&disk, "4m") else {
+        return println!("SKIPPED: this user may not mount");
+    };
+    backend.be(Mood::Later(Duration::from_millis(300)));
+    let target = format!("  vendor: {{ endpoint: '{}', queue: {{ size: 8MiB }} }}\n", backend.grpc);
+    let start = start(folder.path(), "");
+    let daemon = start.config(&format!("memory: {{ limit: 128MiB }}\n{STORE}export:\n{target}")).run();
+    send_noise(&daemon, 3000).await;
+    daemon.settle(MINUTE).await;
+    let status = daemon.status_when("everything was put", MINUTE, |s| of(s, "vendor")["put_spans"] == 12_000);
+    let one = of(&status.await, "vendor").clone();
+    let dropped = one["dropped_spans"]["queue_size"].as_u64().unwrap();
+    assert!(dropped > 0 && one["dropped_spans"]["disk"] == 0, "{one}");
+    assert_eq!(daemon.search("{}", 10_000).await.len(), 3000, "the store has everything");
+    backend.be(Mood::Takes);
+    let one = exported(&daemon, "vendor", 12_000).await;
+    assert_eq!(one["sent_spans"].as_u64().unwrap() + dropped, 12_000, "{one}");
+}
+
+/// Traces full of random bytes, which nothing compresses: some 3 KB each.
+async fn send_noise(daemon: &Daemon, traces: u64) {
+    let mut client = traffic::connect(&daemon.grpc).await.unwrap();
+    for chunk in (0..traces).collect::<Vec<_>>().chunks(30) {
+        let mut spans: Vec<_> = chunk.iter().flat_map(|n| traffic::trace(3 * n, Shape::Error, 4)).collect();
+        for (index, span) in spans.iter_mut().enumerate() {
+            let noise = |at| format!("{:016x}", traffic::mix(chunk[0] << 20 | (index as u64) << 8 | at));
+            span.attributes.push(traffic::text("noise", &(0..48).map(noise).collect::<String>()));
+        }
+        traffic::send(&mut client, spans, "shop").await.unwrap();
+    }
 }
 
 /// Sends traces until told to stop; a request that was not acknowledged is sent again, to whichever daemon is there by then.

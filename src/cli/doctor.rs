@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::output::{Canvas, DIM, ERROR, print, text, units};
 use super::{Exit, rules_check};
+use crate::app::exporting;
 use crate::auth::{CREDENTIALS_BYTES_MAX, Credentials};
-use crate::config::{Config, Flags, RulesFrom};
+use crate::config::{Config, ExportTarget, Flags, RulesFrom};
 use crate::runtime::disk::{RealDisk, read_text};
 use crate::runtime::tls::server_identity;
 use crate::runtime::{Disk, OpenMode, SystemClock};
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   tracewell doctor --config tracewell.yaml --store s3://traces/prod
       Is the configuration right, the rules file, the data folder, the bucket, its lifecycle rules, the daemon?
+      Are the backends there that kept spans go on to?
   tracewell doctor --config tracewell.yaml --repair
       Also make the bucket's lifecycle rules what they should be; other people's rules stay
 
@@ -134,6 +136,9 @@ async fn examine(args: &DoctorArgs, config: &Config, checks: &mut Vec<Check>) {
     };
     checks.push(Check::of("store", store(&location).await));
     checks.extend(lifecycle(args, config, &location, &RetentionPolicy::new(classes)).await);
+    for target in &config.export.targets {
+        checks.push(Check::of("export", export(target).await));
+    }
     checks.push(daemon(config).await);
 }
 
@@ -266,6 +271,19 @@ async fn lifecycle(
         Check::new(WHAT, state, format!("{} ({}): {how}", text::clean(&line.what), text::clean(&line.id)))
     };
     lines.iter().map(check).collect()
+}
+
+/// Whether what a backend is configured with can be used, and somebody is there. Nothing is sent.
+async fn export(target: &ExportTarget) -> Result<String, String> {
+    let name = &target.name;
+    exporting::examine(target).map_err(|error| format!("export.{name}.{error}"))?;
+    let address = exporting::address(target);
+    let connected = tokio::time::timeout(ANSWER_TIME_MAX, tokio::net::TcpStream::connect(&address)).await;
+    match connected {
+        Ok(Ok(_)) => Ok(format!("{name}: {address} takes connections")),
+        Ok(Err(error)) => Err(format!("{name}: cannot reach {address}: {error}")),
+        Err(_) => Err(format!("{name}: {address} does not answer in time")),
+    }
 }
 
 /// Whether a daemon answers where this configuration has its API.

@@ -85,7 +85,10 @@ pub fn of_http(status: StatusCode, headers: &HeaderMap, body: &[u8], belief: Bel
     if status.is_success() {
         return taken(body);
     }
-    let reason = format!("HTTP status {}", status.as_u16());
+    let reason = match status_message(headers, body) {
+        message if message.is_empty() => format!("HTTP status {}", status.as_u16()),
+        message => format!("HTTP status {}: {message}", status.as_u16()),
+    };
     let retryable = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let is_final = match belief {
         Belief::Gateway => matches!(status.as_u16(), 400 | 413),
@@ -98,6 +101,21 @@ pub fn of_http(status: StatusCode, headers: &HeaderMap, body: &[u8], belief: Bel
     // The other form, a date, would need the receiver's clock to be ours.
     let after = after.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
     Outcome::Later { after, reason }
+}
+
+/// The message (2) of the `google.rpc.Status` that a refusal in protobuf has for a body.
+fn status_message(headers: &HeaderMap, body: &[u8]) -> String {
+    let kind =
+        headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut message = String::new();
+    if kind.starts_with("application/x-protobuf") {
+        for_each(body, |number, kind| {
+            if let (2, WireKind::Bytes(text)) = (number, kind) {
+                message = shown(&String::from_utf8_lossy(text));
+            }
+        });
+    }
+    message
 }
 
 /// An `ExportTraceServiceResponse`: `partial_success` (1) with `rejected_spans` (1) and `error_message` (2).

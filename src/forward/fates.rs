@@ -45,9 +45,9 @@ impl Fate {
 ///
 /// # Errors
 /// If the body is not a request.
-pub fn edit_spans<'f>(
+pub fn edit_spans(
     body: Bytes,
-    fate: &'f mut dyn for<'w> FnMut(SpanFacts<'w>) -> Fate,
+    fate: &mut dyn for<'w> FnMut(SpanFacts<'w>) -> Fate,
 ) -> Result<Bytes, WireError> {
     let mut walk = Walk { editor: Editor::new(), body: &body, fate };
     walk.messages(&body, 1, &mut |walk, of_resource| {

@@ -21,12 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
-use crate::config::Config;
+pub use courier::address;
+
+use crate::config::{Config, ExportTarget};
 use crate::log::LogReader;
 use crate::observe::ExportStats;
 use crate::runtime::disk::{read_text, write_atomic};
-use crate::runtime::{Clock, Disk, OpenMode, Shutdown, Tasks};
+use crate::runtime::{Clock, Disk, OpenMode, RealDisk, Shutdown, SystemClock, Tasks};
 use crate::sample::Batch;
+use courier::ToBackend;
 use putting::Putting;
 use target::Target;
 
@@ -114,17 +117,13 @@ impl Exports {
     }
 }
 
-/// Whether what a backend is configured with can be used, without contacting anybody.
+/// Whether what a backend is configured with can be used, without contacting anybody. Needs a tokio runtime.
 ///
 /// # Errors
-/// What cannot, in words.
-pub fn examine(
-    target: &crate::config::ExportTarget,
-    disk: &Arc<dyn Disk>,
-    clock: &Arc<dyn Clock>,
-    tasks: &Tasks,
-) -> Result<(), String> {
-    courier::ToBackend::new(target, disk, clock, tasks)?;
+/// What cannot, in words that begin with its key.
+pub fn examine(target: &ExportTarget) -> Result<(), String> {
+    let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    ToBackend::new(target, &disk, &clock, &Tasks::new(tokio::runtime::Handle::current()))?;
     opening::choice(target).map(drop)
 }
 

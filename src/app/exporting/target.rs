@@ -123,7 +123,7 @@ impl Target {
     fn count_unreadable(&self) {
         // In this order: what is put after the first look is not taken for lost.
         let waiting = self.put_or_resumed();
-        if self.forwarding.is_done() {
+        if self.lane().is_some() && self.forwarding.is_done() {
             let lost = waiting.saturating_sub(self.settled());
             self.counts.unreadable.fetch_add(lost, Ordering::Relaxed);
         }

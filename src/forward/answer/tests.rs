@@ -104,6 +104,16 @@ fn partial_success_is_counted() {
 }
 
 #[test]
+fn why_http_refuses_is_read_from_its_status_message() {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/x-protobuf"));
+    let status = [&[0x08, 3, 0x12, 9][..], b"wrong key"].concat();
+    let refused = |headers: &HeaderMap| of_http(StatusCode::UNAUTHORIZED, headers, &status, Belief::Backend);
+    assert_eq!(refused(&headers), Outcome::Refused { reason: "HTTP status 401: wrong key".into() });
+    assert_eq!(refused(&HeaderMap::new()), Outcome::Refused { reason: "HTTP status 401".into() });
+}
+
+#[test]
 fn an_answer_without_a_status_proves_nothing() {
     let outcome = of_grpc(&HeaderMap::new(), &[], Belief::Backend);
     assert!(matches!(outcome, Outcome::Later { .. }));
