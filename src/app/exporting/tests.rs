@@ -10,6 +10,7 @@ use super::standing::{Standing, marker, meta, spans_before};
 use super::*;
 use crate::config::{ConfigFile, Flags};
 use crate::log::{Encoded, Log, LogConfig, LogHandle, Opened, Position, RecordKind, SpansMeta};
+use crate::runtime::disk::testing::MemDisk;
 use crate::runtime::{RealDisk, RequestId, SystemClock, Tenant};
 use crate::sample::{KeptTrace, Verdict};
 use crate::wire::TraceId;
@@ -163,6 +164,62 @@ async fn what_has_waited_for_too_long_is_given_up() {
     }
     assert_eq!((one(&exports).dropped_age_spans, one(&exports).refused_spans), (10, 0));
     assert!(begun.elapsed() > Duration::from_millis(900));
+}
+
+/// A clock that goes twenty times as fast.
+struct Hurried(SystemClock);
+
+impl Clock for Hurried {
+    fn now_unix_nano(&self) -> u64 {
+        self.0.now_unix_nano()
+    }
+
+    fn monotonic(&self) -> Duration {
+        20 * self.0.monotonic()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_holds_up_the_store_for_a_while_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, disk) = (Rig::new(folder.path()), MemDisk::default());
+    let clock: Arc<dyn Clock> = Arc::new(Hurried(SystemClock::new()));
+    let around = Surroundings { disk: Arc::new(disk.clone()), clock, ..rig.around.clone() };
+    let rig = Rig { around, ..rig };
+    let exports = rig.open("");
+    let place = rig.record(1..11, 10).await;
+    disk.faults(|faults| faults.read_only = true);
+    let begun = std::time::Instant::now();
+    exports.put(&batch(1, 1..6, place)).await;
+    assert!(begun.elapsed() * 20 >= PATIENCE, "{:?}", begun.elapsed());
+    assert_eq!((one(&exports).dropped_disk_spans, one(&exports).pending_spans), (5, 0));
+    let begun = std::time::Instant::now();
+    exports.put(&batch(2, 6..8, place)).await;
+    assert!(begun.elapsed() * 20 < PATIENCE, "{:?}", begun.elapsed());
+    assert_eq!(one(&exports).dropped_disk_spans, 7);
+
+    disk.faults(|faults| faults.read_only = false);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    exports.put(&batch(3, 8..11, place)).await;
+    assert_eq!((one(&exports).dropped_disk_spans, one(&exports).pending_spans), (7, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_fails_for_a_moment_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, disk) = (Rig::new(folder.path()), MemDisk::default());
+    let around = Surroundings { disk: Arc::new(disk.clone()), ..rig.around.clone() };
+    let rig = Rig { around, ..rig };
+    let exports = rig.open("");
+    let place = rig.record(1..11, 10).await;
+    disk.faults(|faults| faults.syncs_to_fail = 1);
+    exports.put(&batch(1, 1..11, place)).await;
+    assert_eq!((one(&exports).put_spans, one(&exports).dropped_disk_spans), (10, 0));
+    exports.stop().await;
+    let exports = rig.open("");
+    assert_eq!(one(&exports).pending_spans, 10);
+    exports.put(&batch(1, 1..11, place)).await;
+    assert_eq!(one(&exports).pending_spans, 10);
 }
 
 #[test]

@@ -42,6 +42,22 @@ fn the_segment_being_written_stays() {
 }
 
 #[test]
+fn what_is_shed_goes_though_it_is_needed_but_for_the_segment_being_written() {
+    let (mut rig, positions) = rig(0);
+    assert_eq!(rig.log.handle.shed(1 << 30).unwrap(), 0);
+    assert!(rig.log.handle.shed(20_000).unwrap() >= 4);
+    assert!((12_000..=20_000).contains(&rig.stats().bytes), "{}", rig.stats().bytes);
+    assert_eq!(rig.log.reader.oldest(), rig.stats().oldest);
+    let left = positions.iter().filter(|position| **position > rig.stats().oldest).count();
+    assert_eq!(rig.restarted(0.0).replayed().len(), left);
+    rig.log.handle.shed(0).unwrap();
+    assert_eq!(rig.stats().segments, 1);
+    let position = rig.put(&spans(1, 1000)).unwrap();
+    rig.log.reader.read(position).unwrap();
+    assert_eq!(rig.log.handle.release(Position(0)).unwrap(), 0, "what comes after is needed as ever");
+}
+
+#[test]
 fn the_recorder_keeps_by_age() {
     let (rig, _) = rig(1 << 40);
     let end = rig.stats().durable;
