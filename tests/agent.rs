@@ -147,7 +147,7 @@ async fn an_outage_however_long_costs_space_in_the_log_and_nothing_else() {
     let mut client = traffic::connect(&agent.grpc).await.unwrap();
     let mut sizes = Vec::new();
     for begin in (0..TRACES).step_by(20) {
-        let spans = (begin..begin + 20).flat_map(noisy).collect();
+        let spans: Vec<_> = (begin..begin + 20).flat_map(noisy).collect();
         while traffic::send(&mut client, spans.clone(), "shop").await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
