@@ -139,11 +139,11 @@ fn noisy(number: u64) -> Vec<traffic::Span> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_however_long_costs_space_in_the_log_and_nothing_else() {
-    const TRACES: u64 = 12_000;
+    const TRACES: u64 = 30_000;
     let folder = tempfile::tempdir().unwrap();
     let ports = [port(), port()];
     let up = gateway(folder.path(), ports[0]).run();
-    let agent = agent(folder.path(), &ports, "memory: { limit: 64MiB }\n").run();
+    let agent = agent(folder.path(), &ports, "memory: { limit: 96MiB }\n").run();
     let mut client = traffic::connect(&agent.grpc).await.unwrap();
     let mut sizes = Vec::new();
     for begin in (0..TRACES).step_by(20) {
@@ -168,9 +168,10 @@ async fn an_outage_however_long_costs_space_in_the_log_and_nothing_else() {
         }
     }
     println!("log and resident memory, MiB: {sizes:?}");
-    let (first, last) = (sizes[0], sizes[sizes.len() - 1]);
-    assert!(last.0 > 4 * first.0 && last.0 > 24, "the log grows: {sizes:?}");
-    assert!(last.1 < first.1 + 12, "memory does not: {sizes:?}");
+    // By half of it everything is warm.
+    let (half, last) = (sizes[sizes.len() / 2 - 1], sizes[sizes.len() - 1]);
+    assert!(last.0 > half.0 + 50, "the log grows: {sizes:?}");
+    assert!(last.1 < half.1 + 10, "memory does not: {sizes:?}");
 
     let back = gateway(folder.path(), ports[1]).run();
     forwarded(&agent, TRACES * 4).await;
