@@ -11,6 +11,8 @@ use super::*;
 use crate::auth::gate::named_tenant;
 use crate::auth::header::{Authorization, authorization};
 
+// The tests of each room have it for themselves.
+#[allow(clippy::duplicate_mod)]
 #[path = "../../../tests/support/corpus.rs"]
 mod corpus;
 
