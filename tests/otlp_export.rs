@@ -474,10 +474,11 @@ async fn a_backend_that_is_named_no_more_is_told_of_and_what_cannot_work_is_said
     assert!(daemon.terminate(MINUTE).success());
     let left = folder.path().join("own/data/export/gone");
     assert!(left.join("log").is_dir());
-    let daemon = start(folder.path(), "  other: { endpoint: 'http://127.0.0.1:1' }\n").run();
+    let daemon = start(folder.path(), "  other: { endpoint: 'http://127.0.0.1:1', classes: [gold] }\n").run();
     // The API answers when everything else has begun.
     daemon.json("/status").await;
     assert!(daemon.has_logged("not configured any more"));
+    assert!(daemon.has_logged("export.other.classes"), "a class that no rule has");
     assert!(left.join("log").is_dir(), "it stays");
     daemon.kill();
 

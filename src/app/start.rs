@@ -111,6 +111,7 @@ pub(super) async fn start(
         tasks: tasks.clone(),
         records: records.clone(),
         data_id: app_id.clone(),
+        rulebook: rulebook.clone(),
     };
     let exports = Exports::open(&config, around)?;
     let gauges = SharedGauges::new(Gauges::default());

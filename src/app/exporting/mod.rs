@@ -23,12 +23,12 @@ use std::time::Duration;
 use super::StartError;
 pub use courier::address;
 
-use crate::config::{Config, ExportTarget};
+use crate::config::{Config, ExportSection, ExportTarget};
 use crate::log::LogReader;
 use crate::observe::ExportStats;
 use crate::runtime::disk::{read_text, write_atomic};
 use crate::runtime::{Clock, Disk, OpenMode, RealDisk, Shutdown, SystemClock, Tasks};
-use crate::sample::Batch;
+use crate::sample::{Batch, Rulebook};
 use courier::ToBackend;
 use putting::Putting;
 use target::Target;
@@ -54,6 +54,8 @@ pub struct Surroundings {
     pub records: LogReader,
     /// The data directory's id: batches of another one have other numbers.
     pub data_id: String,
+    /// The rules, whose retention classes are asked for.
+    pub rulebook: Arc<Rulebook>,
 }
 
 /// All backends. Cheap to clone.
@@ -75,6 +77,7 @@ impl Exports {
         if section.targets.is_empty() {
             return Ok(None);
         }
+        tell_of_unknown_classes(section, &around.rulebook);
         let memory = section.memory / section.targets.len() as u64;
         let open = |target| Target::open(target, &config.data, memory, &around).map(Arc::new);
         let targets = section.targets.iter().map(open).collect::<Result<Vec<_>, _>>()?;
@@ -125,6 +128,21 @@ pub fn examine(target: &ExportTarget) -> Result<(), String> {
     let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
     ToBackend::new(target, &disk, &clock, &Tasks::new(tokio::runtime::Handle::current()))?;
     opening::choice(target).map(drop)
+}
+
+/// A class that no rule has is no mistake that stops anybody: the rules may get it later.
+fn tell_of_unknown_classes(section: &ExportSection, rulebook: &Rulebook) {
+    let rules = rulebook.current();
+    for target in &section.targets {
+        for class in target.classes.iter().filter(|class| !rules.retention().contains_key(*class)) {
+            tracing::warn!(
+                receiver = target.name,
+                class,
+                "the rules have no such retention class: nothing of it is exported (export.{}.classes)",
+                target.name
+            );
+        }
+    }
 }
 
 /// What was waiting for a backend that nobody names any more stays where it is: whoever took the name out may have done so by

@@ -29,7 +29,8 @@ impl Rig {
         let Opened { handle: log, writer, reader: records, .. } = opened;
         let tasks = Tasks::new(tokio::runtime::Handle::current());
         drop(tasks.thread("log", move || writer.run(drop)));
-        let around = Surroundings { disk, clock, tasks, records, data_id: "data".into() };
+        let rulebook = Arc::new(Rulebook::new(crate::sample::RuleSet::built_in(), false));
+        let around = Surroundings { disk, clock, tasks, records, data_id: "data".into(), rulebook };
         Self { data: data.to_path_buf(), log, around }
     }
 
