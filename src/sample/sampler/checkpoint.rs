@@ -12,7 +12,7 @@ use crate::sample::balance::AccountOf;
 pub struct Checkpoint {
     /// Every record up to here is counted in the accounts.
     pub counted: Position,
-    /// Nothing before this is pending, kept, or in a batch under way: replay begins here.
+    /// Nothing before this is pending, kept, wished for, or in a batch under way: replay begins here.
     pub replay_from: Position,
     /// Above every id that was given to a batch.
     pub next_batch: u64,

@@ -15,7 +15,7 @@ use crate::sample::notes::TraceNote;
 use crate::sample::records::Decided;
 use crate::sample::rules::Facts;
 use crate::sample::services::{ServiceSpans, TraceServices, add_services};
-use crate::sample::verdict::{KeptTrace, Pinned, Rescue, Rescued, Verdict};
+use crate::sample::verdict::{KeptTrace, Pinned, Places, Rescue, Rescued, Verdict};
 use crate::wire::TraceId;
 
 /// Wishes that may be open. Beyond it the oldest is given up, and counted.
@@ -29,6 +29,7 @@ pub(super) struct Rescues {
     fresh: Vec<Key>,
 }
 
+/// While it is open, the log is needed from its first late part on: after a crash that is what it is wished for by again.
 struct Wish {
     verdict: Arc<Verdict>,
     /// Late parts since it was wished: whoever looks the trace up may have looked before they came.
@@ -60,13 +61,23 @@ impl Sampler {
             return;
         }
         let Some(verdict) = self.rescuing_verdict(key, note, dropped) else { return };
-        if self.rescues.wishes.len() >= WISHES_MAX {
-            self.rescues.wishes.pop_first();
+        if self.rescues.wishes.len() >= WISHES_MAX
+            && let Some(oldest) = self.rescues.wishes.keys().next().copied()
+        {
+            self.end_wish(&oldest);
             self.stats.rescues_missed += 1;
         }
+        self.needed.hold(&Places::from_slice(&[position]));
         let verdict = self.decisions.share(verdict);
         self.rescues.wishes.insert(key, Wish { verdict, late: vec![Late::new(position, note)] });
         self.rescues.fresh.push(key);
+    }
+
+    /// Ends a wish, and gives the late parts that came meanwhile.
+    fn end_wish(&mut self, key: &Key) -> Option<Vec<Late>> {
+        let Wish { late, .. } = self.rescues.wishes.remove(key)?;
+        self.needed.let_go(&late.iter().take(1).map(|first| first.place).collect());
+        Some(late)
     }
 
     fn rescuing_verdict(&self, key: Key, note: &TraceNote, dropped: &Verdict) -> Option<Verdict> {
@@ -98,7 +109,7 @@ impl Sampler {
     /// A trace that was to be rescued is not in the log any more: it stays dropped.
     pub fn forget_rescue(&mut self, tenant: &Tenant, trace_id: TraceId) {
         let key = Key { tenant: self.tenants.number(tenant), trace_id };
-        if self.rescues.wishes.remove(&key).is_some() {
+        if self.end_wish(&key).is_some() {
             self.stats.rescues_missed += 1;
         }
     }
@@ -128,7 +139,7 @@ impl Sampler {
         self.applied = self.applied.max(position);
         for found in rescued {
             let key = Key { tenant: self.tenants.number(&found.tenant), trace_id: found.trace_id };
-            let wish = self.rescues.wishes.remove(&key);
+            let late = self.end_wish(&key);
             // Found twice, by a pin and a late error: the first brought it all.
             if self.decisions.get(self.tenants.fingerprint(&key)).is_some_and(|known| known.keep) {
                 continue;
@@ -138,7 +149,7 @@ impl Sampler {
             let verdict = self.decisions.share(Verdict::clone(&found.verdict));
             self.decisions.replace(self.tenants.fingerprint(&key), &verdict);
             // What came late is found too, unless it came after the search.
-            let mut late = wish.map(|wish| wish.late).unwrap_or_default();
+            let mut late = late.unwrap_or_default();
             late.retain(|part| !found.places.contains(&part.place));
             let mut places = found.places.clone();
             places.extend(late.iter().map(|part| part.place));

@@ -196,6 +196,42 @@ fn a_wish_that_cannot_be_fulfilled_is_counted_and_may_be_made_again() {
     assert_eq!(world.sampler.take_rescues().len(), 1);
 }
 
+/// A checkpoint must not leave behind what a wish is made by: after a crash nobody would wish again.
+#[test]
+fn a_wish_that_is_open_at_a_crash_is_made_again() {
+    let mut world = World::new();
+    world.spans(1, false, true);
+    world.now += second(3);
+    world.decide();
+    let late = world.log.len();
+    world.spans(1, true, false);
+    world.decide();
+    assert_eq!(world.sampler.take_rescues().len(), 1);
+    let checkpoint = world.sampler.checkpoint();
+    assert_eq!(checkpoint.replay_from, Position(late as u64 + 1));
+    let dropped = world.sampler.verdict(&Tenant::default(), &id(1)).unwrap();
+    world.sampler = Sampler::new(config(), world.rulebook.clone());
+    world.sampler.resume(&checkpoint);
+    world.sampler.seed(Fingerprint::of(&Tenant::default(), &id(1)), &dropped);
+    for (index, rec) in world.log.clone().iter().enumerate().skip(late) {
+        world.apply(Position(index as u64 + 1), rec);
+    }
+    world.sampler.go_live();
+    assert_eq!(world.rescue(), 1);
+    world.settle();
+    assert_eq!(world.stored()[&id(1)].len(), 2);
+    assert_eq!(world.sampler.low_watermark(), Position(world.log.len() as u64), "nothing is held any more");
+    // One that cannot be fulfilled holds nothing either.
+    world.spans(2, false, true);
+    world.now += second(3);
+    world.decide();
+    world.spans(2, true, false);
+    world.decide();
+    assert!(world.sampler.low_watermark() < Position(world.log.len() as u64));
+    world.sampler.forget_rescue(&Tenant::default(), id(2));
+    assert_eq!(world.sampler.low_watermark(), Position(world.log.len() as u64));
+}
+
 #[test]
 fn a_pin_decides_what_is_pending_and_tells_what_is_kept() {
     let mut world = World::new();
