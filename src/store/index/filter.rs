@@ -20,8 +20,10 @@ const SHARE_OF_DATA: usize = 25;
 const FALSE_POSITIVES: f64 = 0.002;
 /// A filter that answers so many questions wrongly is not kept.
 const USELESS: f64 = 0.5;
-/// Hashes that are remembered to be in: most attributes come again and again.
-const RECENT: usize = 4096;
+/// Hashes that are remembered to be in: most attributes come again and again. They shall stay in the nearest cache.
+const RECENT: usize = 512;
+/// Hashes whose blocks are filled together: a block is seldom in the cache, and these are fetched side by side.
+const PENDING_MAX: usize = 64;
 const BLOCKS_MAX: u32 = 3 << 12;
 
 /// How many blocks a filter has, in one byte: 2·2^n is 2n, 3·2^n is 2n + 1.
@@ -95,12 +97,19 @@ fn mask(hash: u64) -> Block {
 pub(in crate::store) struct FilterBuilder {
     blocks: Vec<Block>,
     recent: Vec<u64>,
+    /// Hashes that are not in their blocks yet, fewer than [`PENDING_MAX`] between calls.
+    pending: Vec<u64>,
     flags: u8,
 }
 
 impl Default for FilterBuilder {
     fn default() -> Self {
-        Self { blocks: vec![[0; WORDS]; BLOCKS_MAX as usize], recent: vec![0; RECENT], flags: 0 }
+        Self {
+            blocks: vec![[0; WORDS]; BLOCKS_MAX as usize],
+            recent: vec![0; RECENT],
+            pending: Vec::with_capacity(PENDING_MAX),
+            flags: 0,
+        }
     }
 }
 
@@ -129,13 +138,25 @@ impl FilterBuilder {
             return;
         }
         *recent = hash;
-        let block = &mut self.blocks[block_number(hash, BLOCKS_MAX) as usize];
-        block.iter_mut().zip(mask(hash)).for_each(|(word, bit)| *word |= bit);
+        self.pending.push(hash);
+        if self.pending.len() >= PENDING_MAX {
+            self.fill();
+        }
+    }
+
+    #[inline(never)]
+    fn fill(&mut self) {
+        for hash in &self.pending {
+            let block = &mut self.blocks[block_number(*hash, BLOCKS_MAX) as usize];
+            block.iter_mut().zip(mask(*hash)).for_each(|(word, bit)| *word |= bit);
+        }
+        self.pending.clear();
     }
 
     /// Whether a filter may hold all that was inserted. What one cannot tell it may hold; and a row whose map does not give its
     /// attributes back is not always known to be one where the filter was made, whose values all are in.
-    pub(super) fn is_within(&self, filter: &GroupFilter) -> bool {
+    pub(super) fn is_within(&mut self, filter: &GroupFilter) -> bool {
+        self.fill();
         if filter.size == NO_FILTER || !BLOCKS_MAX.is_multiple_of(blocks_of(filter.size)) {
             return true;
         }
@@ -148,7 +169,8 @@ impl FilterBuilder {
     }
 
     /// The filter of a row group that takes so many bytes.
-    pub(in crate::store) fn finish(self, data_bytes: usize) -> GroupFilter {
+    pub(in crate::store) fn finish(mut self, data_bytes: usize) -> GroupFilter {
+        self.fill();
         let Self { blocks, flags, .. } = self;
         let is_small =
             |size: &FilterSize| blocks_of(*size) as usize * BLOCK_BYTES * SHARE_OF_DATA <= data_bytes;

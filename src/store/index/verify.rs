@@ -128,7 +128,7 @@ impl Store {
             for number in numbers {
                 let Some(Some(at)) = used.live.get(usize::from(number)) else { continue };
                 let (file, mut denied) = (&files[*at as usize], 0);
-                let index = self.read_index(tenant, file, |group, _, in_data| {
+                let index = self.read_index(tenant, file, |group, _, mut in_data| {
                     let of_group = u16::try_from(group).ok().and_then(|group| filters.get(&(number, group)));
                     denied += u64::from(of_group.is_some_and(|filter| !in_data.is_within(filter)));
                     None
