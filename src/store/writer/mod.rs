@@ -11,6 +11,7 @@ mod leaf;
 mod maps;
 mod nested;
 mod shared;
+mod skim;
 mod span_fields;
 mod span_rows;
 mod tally;
