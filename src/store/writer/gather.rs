@@ -130,6 +130,11 @@ impl<'a> Gathered<'a> {
         &self.bodies[span.body as usize][span.at as usize..(span.at + span.len) as usize]
     }
 
+    /// How long that is, in bytes.
+    pub(super) fn raw_len(&self, span: &SpanEntry) -> u32 {
+        span.len
+    }
+
     /// The span's name.
     pub(super) fn name(&self, span: &SpanEntry) -> &[u8] {
         &self.raw(span)[span.name_at as usize..(span.name_at + span.name_len) as usize]
