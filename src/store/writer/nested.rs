@@ -244,8 +244,8 @@ impl Items {
     pub(super) fn links() -> Self {
         // trace_id, span_id, trace_state, flags
         Self::new(vec![
-            Field::required(Leaf::unique_texts()),
-            Field::required(Leaf::unique_texts()),
+            Field::required(Leaf::ids()),
+            Field::required(Leaf::ids()),
             Field::optional(Leaf::texts()),
             Field::required(Leaf::longs()),
         ])

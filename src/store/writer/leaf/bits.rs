@@ -213,6 +213,12 @@ const BLOCK: usize = 128;
 const MINI_BLOCKS: usize = 4;
 const MINI_BLOCK: usize = BLOCK / MINI_BLOCKS;
 
+/// Appends the numbers of runs as `DELTA_BINARY_PACKED`.
+pub(in crate::store::writer) fn put_deltas_of(runs: &Runs, out: &mut Vec<u8>) {
+    let values = runs.iter().flat_map(|(value, times)| std::iter::repeat_n(i64::from(value), times as usize));
+    put_deltas(&values.collect::<Vec<_>>(), out);
+}
+
 /// Appends numbers as `DELTA_BINARY_PACKED`.
 pub(in crate::store::writer) fn put_deltas(values: &[i64], out: &mut Vec<u8>) {
     put_varint(out, BLOCK as u64);

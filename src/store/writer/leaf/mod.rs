@@ -26,6 +26,7 @@ use parquet::errors::Result;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
+use self::bits::put_deltas_of;
 use self::pages::{PageFacts, Pages};
 use self::values::{Deltas, HEADROOM, Repeated, Values, long};
 
@@ -74,6 +75,12 @@ impl Leaf {
         Self::new(values, Codec::Zstd, Order::None, None)
     }
 
+    /// Ids: texts that differ from row to row and are mostly of one length.
+    pub(super) fn ids() -> Self {
+        let values = Values::Joined { page: vec![0; HEADROOM], lengths: Runs::default() };
+        Self::new(values, Codec::Zstd, Order::None, None)
+    }
+
     /// Texts that come in patterns, given by number.
     pub(super) fn numbered_texts() -> Self {
         let values = Values::Numbered { dictionary: Dictionary::new(true), numbers: Vec::new() };
@@ -114,6 +121,10 @@ impl Leaf {
                     page.extend_from_slice(value);
                 }
                 *values += times as usize;
+            }
+            Values::Joined { page, lengths } => {
+                (0..times).for_each(|_| page.extend_from_slice(value));
+                lengths.push(value.len() as u32, times);
             }
             Values::Deltas(deltas) => (0..times).for_each(|_| deltas.put(long(value))),
             Values::Bools(..) => {}
@@ -180,17 +191,29 @@ impl Leaf {
         let count = if levels.count > 0 { levels.count } else { values };
         let mut facts =
             PageFacts { encoding: Encoding::PLAIN, count, nulls: count - values, rows, bounds: None };
-        if let Values::Unique { page, values } = &mut self.values {
-            let room = levels_len(levels);
+        let mut lengths = Vec::new();
+        if let Values::Joined { lengths: runs, .. } = &mut self.values
+            && runs.len() > 0
+        {
+            put_deltas_of(runs, &mut lengths);
+            facts.encoding = Encoding::DELTA_LENGTH_BYTE_ARRAY;
+            runs.clear();
+        }
+        if let Values::Unique { page, .. } | Values::Joined { page, .. } = &mut self.values {
+            let room = levels_len(levels) + lengths.len();
             if room > HEADROOM {
                 page.splice(..HEADROOM, std::iter::repeat_n(0, room));
             }
             let begin = room.max(HEADROOM) - room;
             put_levels(levels, &mut page[begin..]);
+            let end = begin + room;
+            page[end - lengths.len()..end].copy_from_slice(&lengths);
             self.pages.push(&page[begin..], facts, press)?;
             page.truncate(HEADROOM);
             page.resize(HEADROOM, 0);
-            *values = 0;
+            if let Values::Unique { values, .. } = &mut self.values {
+                *values = 0;
+            }
             return Ok(());
         }
         let mut page = std::mem::take(&mut press.page);

@@ -104,6 +104,29 @@ proptest! {
     }
 
     #[test]
+    fn ids_of_any_length_and_nulls_come_back(
+        runs in vec((proptest::option::of("[0-9a-f]{16}|[0-9a-f]{0,40}"), 1u32..3), 1..400), page in 1u32..200,
+    ) {
+        let mut press = Press::new().unwrap();
+        let mut column = Flat::optional(Leaf::ids());
+        let (mut row, mut sent) = (0, Vec::new());
+        for (at, (text, times)) in runs.iter().enumerate() {
+            if let Some(text) = text {
+                column.put(row, text.as_bytes(), *times);
+            }
+            row += times;
+            sent.extend(std::iter::repeat_n(text.clone().map(String::into_bytes), *times as usize));
+            if (at as u32).is_multiple_of(page) {
+                column.end_page(row, &mut press).unwrap();
+            }
+        }
+        let (bytes, _) = file(OPTIONAL_TEXT, column, row, &mut press);
+        let (levels, values) = read::<ByteArrayType>(bytes);
+        prop_assert_eq!(levels, sent.iter().map(|text| i16::from(text.is_some())).collect::<Vec<_>>());
+        prop_assert_eq!(texts(values), sent.iter().flatten().cloned().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn rows_of_lists_begin_with_a_zero(rows in vec(0u32..100, 1..50)) {
         let (mut bits, mut runs) = (RowBits::default(), Runs::default());
         for items in &rows {

@@ -225,6 +225,11 @@ pub(super) enum Values {
         page: Vec<u8>,
         values: usize,
     },
+    /// Texts that hardly come twice, and are mostly of one length. The page's room for levels and lengths comes first.
+    Joined {
+        page: Vec<u8>,
+        lengths: Runs,
+    },
     Deltas(Deltas),
     Bools(BitPacker, usize),
     /// Few distinct strings, in patterns that repeat.
@@ -239,6 +244,7 @@ impl Values {
         match self {
             Self::Repeated(repeated) => repeated.values(),
             Self::Unique { values, .. } => *values,
+            Self::Joined { lengths, .. } => lengths.len(),
             Self::Deltas(deltas) => deltas.values.len(),
             Self::Bools(_, values) => *values,
             Self::Numbered { numbers, .. } => numbers.len(),
@@ -249,18 +255,18 @@ impl Values {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Repeated(repeated) => repeated.bytes(),
-            Self::Unique { page, .. } => page.len(),
+            Self::Unique { page, .. } | Self::Joined { page, .. } => page.len(),
             Self::Deltas(deltas) => deltas.values.len() * size_of::<i64>(),
             Self::Bools(_, values) => values / 8,
             Self::Numbered { numbers, .. } => numbers.len() * size_of::<u32>(),
         }
     }
 
-    /// Appends the open page's values to `out` and begins the next page. Not for [`Self::Unique`].
+    /// Appends the open page's values to `out` and begins the next page. Not for [`Self::Unique`] and [`Self::Joined`].
     pub(super) fn end_page(&mut self, out: &mut Vec<u8>, wants_bounds: bool) -> (Encoding, Option<Bounds>) {
         match self {
             Self::Repeated(repeated) => repeated.end_page(out, wants_bounds),
-            Self::Unique { .. } => (Encoding::PLAIN, None),
+            Self::Unique { .. } | Self::Joined { .. } => (Encoding::PLAIN, None),
             Self::Deltas(deltas) if deltas.values.is_empty() => (Encoding::PLAIN, None),
             Self::Deltas(deltas) => (Encoding::DELTA_BINARY_PACKED, deltas.end_page(out)),
             Self::Bools(bits, values) => {
