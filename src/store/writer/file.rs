@@ -40,6 +40,9 @@ const FETCH_ROWS: usize = 16;
 /// One look-up in a hundred reads a row group in vain.
 pub(in crate::store) const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
+/// Room for what comes after the row groups, in bytes.
+const FOOTER_BYTES: usize = 128 << 10;
+
 /// How this program signs its files.
 pub(in crate::store) const CREATED_BY: &str = concat!("tracewell ", env!("CARGO_PKG_VERSION"));
 
@@ -186,6 +189,9 @@ impl ParquetFile {
                 column.nulls += chunk.nulls;
             }
         }
+        // At once, and with room for the footer: growing would copy it all, and touch new memory each time.
+        let bytes: usize = group.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        self.writer.inner_mut().reserve(bytes + bytes / 16 + FOOTER_BYTES);
         let append = || -> ParquetResult<()> {
             let mut writer = self.writer.next_row_group()?;
             for chunk in group.chunks {

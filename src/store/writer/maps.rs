@@ -318,6 +318,17 @@ impl MapLevels {
         self.values.push(2, entries - from);
     }
 
+    /// As [`Self::push_row`], so many rows that are the same.
+    pub(super) fn push_rows(&mut self, entries: u32, nulls: &[u32], rows: u32) {
+        if entries == 0 || !nulls.is_empty() {
+            (0..rows).for_each(|_| self.push_row(entries, nulls));
+            return;
+        }
+        (0..rows).for_each(|_| self.rows.push_row(entries));
+        self.keys.push(1, entries * rows);
+        self.values.push(2, entries * rows);
+    }
+
     /// Ends the page of both leaves.
     pub(super) fn end_page(
         &mut self,

@@ -234,8 +234,8 @@ impl SharedAttributes {
         for _ in 0..rows {
             keys.extend_from_slice(&numbers.keys);
             values.extend_from_slice(&numbers.values);
-            self.levels.push_row(numbers.keys.len() as u32, &numbers.nulls);
         }
+        self.levels.push_rows(numbers.keys.len() as u32, &numbers.nulls, rows);
     }
 
     fn number(&mut self, attributes: &Rendered) -> Numbers {

@@ -152,9 +152,13 @@ impl Pages {
                 self.encodings.push(encoding);
             }
         }
-        let mut bytes = head.into_inner()?;
+        let (mut bytes, mut pages) = (head.into_inner()?, self.sink.into_inner()?);
         let head = bytes.len() as i64;
-        bytes.append(&mut self.sink.into_inner()?);
+        // Without a dictionary there is nothing to copy.
+        match bytes.is_empty() {
+            true => bytes = pages,
+            false => bytes.append(&mut pages),
+        }
         let mut offset_index = self.offsets.build();
         offset_index.page_locations.iter_mut().for_each(|page| page.offset += head);
         let codec = match self.codec {
