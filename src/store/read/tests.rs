@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{
@@ -11,6 +14,7 @@ use opentelemetry_proto::tonic::common::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
@@ -272,6 +276,8 @@ async fn time_ranges_are_kept_and_newest_files_come_first() {
     assert_eq!(scan(NOW + DAY..u64::MAX).await.len(), 0);
 }
 
+const STATUS_CODE: &str = "http.response.status_code";
+
 /// Many spans, unlike each other in every way that the writer tells apart: services, sequences of attributes, repeated keys,
 /// nulls, events, names that hardly come twice.
 fn motley(traces: u64) -> Vec<ExportTraceServiceRequest> {
@@ -285,6 +291,14 @@ fn motley(traces: u64) -> Vec<ExportTraceServiceRequest> {
             .extend((0..odd % 5).map(|n| text(&format!("key.{}", (odd + n) % 40), &format!("{odd}"))));
         if odd.is_multiple_of(11) {
             span.attributes.push(text("http.route", "/twice"));
+        }
+        if !odd.is_multiple_of(7) {
+            span.attributes.push(match odd % 23 {
+                0 => text(STATUS_CODE, "200"),
+                1 => attribute(STATUS_CODE, Value::DoubleValue(200.0)),
+                2 => attribute(STATUS_CODE, Value::ArrayValue(ArrayValue::default())),
+                _ => attribute(STATUS_CODE, Value::IntValue(200 + (odd % 3) as i64)),
+            });
         }
         if odd.is_multiple_of(13) {
             span.attributes.push(KeyValue { key: "nothing".into(), value: None, ..KeyValue::default() });
@@ -358,6 +372,40 @@ async fn many_pages_of_motley_spans_come_back() {
     let rows = fixture.reader().scan(&Tenant::default(), named("job 900-3")).await.unwrap();
     let rows: Vec<SpanRows> = rows.try_collect().await.unwrap();
     assert_eq!(rows.iter().map(SpanRows::len).sum::<usize>(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods)] // Looks at the file itself.
+async fn columns_of_attributes_have_what_the_maps_have() {
+    let fixture = Fixture::new();
+    let records = MapRecords::of(&motley(1_024));
+    fixture.store("a").write(&records.batch(1, &verdict("all", "default")), &records).await.unwrap();
+    let data = fixture.folder.path().join("default/spans/retention=default/date=2026-11-21");
+    let file = std::fs::read_dir(data).unwrap().next().unwrap().unwrap().path();
+    let bytes = bytes::Bytes::from(std::fs::read(file).unwrap());
+    let mut found = (0, 0);
+    for rows in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+        let rows = rows.unwrap();
+        let column = |name: &str| rows.column_by_name(name).unwrap();
+        let (maps, types) = (column("attributes").as_map(), column("attributes_types").as_string::<i32>());
+        let routes = column("http_route").as_string::<i32>();
+        let codes = column("http_response_status_code").as_primitive::<Int64Type>();
+        for row in 0..rows.num_rows() {
+            let map = maps.value(row);
+            let (keys, values) = (map.column(0).as_string::<i32>(), map.column(1).as_string::<i32>());
+            let of = |key: &str| {
+                let at = keys.iter().position(|found| found == Some(key))?;
+                Some((types.value(row).as_bytes()[at], values.value(at)))
+            };
+            let route = of("http.route").filter(|(kind, _)| *kind == b's').map(|(_, route)| route);
+            assert_eq!(routes.is_valid(row).then(|| routes.value(row)), route);
+            let code = of(STATUS_CODE).filter(|(kind, _)| b"id".contains(kind));
+            let code = code.map(|(_, code)| code.parse::<i64>().unwrap());
+            assert_eq!(codes.is_valid(row).then(|| codes.value(row)), code);
+            found = (found.0 + u32::from(route.is_some()), found.1 + u32::from(code.is_some()));
+        }
+    }
+    assert!(found.0 > 5_000 && found.1 > 4_000, "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,21 +1,18 @@
 //! The map column of attributes: keys, values and the types of the values.
 
-use std::collections::{HashMap, HashSet};
-
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::leaf::{Dictionary, Finished, Flat, Leaf, Levels, Press, RowBits, Runs};
-use crate::store::index::{FilterBuilder, FilterScope, key_seed};
-use crate::store::schema::{AttributeType, Layout, WellKnownScope};
+use super::leaf::{Finished, Flat, Leaf, Levels, Press, RowBits, Runs};
+use super::repeats::{Repeat, Repeats};
+use super::shapes::{End, Shapes};
+use crate::store::index::{FilterBuilder, FilterScope};
+use crate::store::schema::{AttributeType, Layout};
 use crate::store::values::{NoText, append_text};
 use crate::wire::{KeyValueParts, ValueParts, WireError};
 
 /// A row group ends when so many bytes of different keys are in it: keys have no other way out than their dictionary.
 const KEY_BYTES_MAX: usize = 1 << 20;
-/// Sequences of attributes that are remembered, in nodes.
-const NODES_MAX: usize = 16 * 1024;
-const NONE: u32 = u32::MAX;
 /// How an array's text begins.
 const ARRAY_TEXT: &[u8] = b"{\"arrayValue\":";
 /// Bytes of a value's length before it.
@@ -30,137 +27,12 @@ pub(super) enum Fit {
     Partly,
 }
 
-/// After these attributes, in this order and of these types. Messages of one origin are alike: the next attribute is nearly
-/// always the one that came next the last time, and then a comparison of keys is all there is to do.
-struct Node {
-    /// Number of the attribute's key, and where its text is in the dictionary.
-    key: u32,
-    code: u8,
-    /// The key came before: it is not in the map.
-    is_repeated: bool,
-    /// The span attribute's place among those with a column.
-    known: Option<u8>,
-    /// What the key adds to the hashes of its values.
-    seed: u64,
-    /// The node that came next the last time.
-    next: u32,
-    /// The types of all attributes up to here, once somebody asked.
-    types: Option<Box<[u8]>>,
-    before: u32,
-}
-
 /// What the attribute just read turned out to be.
 pub(super) struct Step {
-    pub(super) known: Option<u8>,
-    pub(super) is_repeated: bool,
-}
-
-/// The sequences of attributes seen in a row group.
-#[derive(Default)]
-struct Shapes {
-    /// Which attributes of spans have columns of their own.
-    layout: Option<&'static Layout>,
-    nodes: Vec<Node>,
-    index: HashMap<(u32, u32, u8), u32, foldhash::fast::RandomState>,
-    /// Keys of the message under way, once it left the beaten track.
-    seen: HashSet<u32, foldhash::fast::RandomState>,
-    is_new: bool,
-}
-
-impl Shapes {
-    /// Begins a message; gives the node of no attributes.
-    fn begin(&mut self) -> u32 {
-        if self.nodes.len() > NODES_MAX {
-            self.nodes.clear();
-            self.index.clear();
-        }
-        if self.nodes.is_empty() {
-            self.nodes.push(Node {
-                key: NONE,
-                code: 0,
-                is_repeated: false,
-                known: None,
-                seed: 0,
-                next: NONE,
-                types: None,
-                before: NONE,
-            });
-        }
-        if self.is_new {
-            self.seen.clear();
-            self.is_new = false;
-        }
-        0
-    }
-
-    /// The node of one attribute more.
-    #[inline]
-    fn step(&mut self, at: u32, keys: &mut Dictionary, key: &[u8], code: u8) -> u32 {
-        let next = self.nodes[at as usize].next;
-        if let Some(node) = self.nodes.get(next as usize)
-            && node.code == code
-            && keys.value(node.key) == key
-        {
-            if self.is_new {
-                self.seen.insert(self.nodes[next as usize].key);
-            }
-            return next;
-        }
-        self.step_aside(at, keys, key, code)
-    }
-
-    #[cold]
-    fn step_aside(&mut self, at: u32, keys: &mut Dictionary, key: &[u8], code: u8) -> u32 {
-        if !self.is_new {
-            self.is_new = true;
-            let mut node = &self.nodes[at as usize];
-            while node.before != NONE {
-                self.seen.insert(node.key);
-                node = &self.nodes[node.before as usize];
-            }
-        }
-        let number = keys.number(key);
-        let is_repeated = !self.seen.insert(number);
-        let next = match self.index.get(&(at, number, code)) {
-            Some(known) => *known,
-            None => {
-                let key_text = self.layout.zip(std::str::from_utf8(key).ok());
-                let known = key_text.and_then(|(of, key)| of.position(WellKnownScope::Span, key));
-                self.nodes.push(Node {
-                    key: number,
-                    code,
-                    is_repeated,
-                    known: known.and_then(|at| u8::try_from(at).ok()),
-                    seed: key_seed(FilterScope::Span, key),
-                    next: NONE,
-                    types: None,
-                    before: at,
-                });
-                let next = self.nodes.len() as u32 - 1;
-                self.index.insert((at, number, code), next);
-                next
-            }
-        };
-        self.nodes[at as usize].next = next;
-        next
-    }
-
-    /// The types of the attributes up to a node that are in the map.
-    fn types(&mut self, at: u32) -> &[u8] {
-        if self.nodes[at as usize].types.is_none() {
-            let mut types = Vec::new();
-            let mut node = &self.nodes[at as usize];
-            while node.before != NONE {
-                if !node.is_repeated {
-                    types.push(node.code);
-                }
-                node = &self.nodes[node.before as usize];
-            }
-            types.reverse();
-            self.nodes[at as usize].types = Some(types.into());
-        }
-        self.nodes[at as usize].types.as_deref().unwrap_or_default()
-    }
+    /// Its place among those with a column, if it has one, and is the first of its key.
+    pub(super) column: Option<u8>,
+    /// Where [`Entries`] remembers it.
+    repeat: Option<u16>,
 }
 
 /// Keys and values of a map's entries, without their levels.
@@ -168,6 +40,9 @@ pub(super) struct Entries {
     pub(super) keys: Leaf,
     pub(super) values: Leaf,
     shapes: Shapes,
+    repeats: Repeats,
+    /// The attribute under way was looked for in vain, and shall be found the next time.
+    keeps: bool,
     /// Where the message under way is.
     at: u32,
     count: u32,
@@ -184,6 +59,8 @@ impl Default for Entries {
             keys: Leaf::numbered_texts(),
             values: Leaf::unique_texts(),
             shapes: Shapes::default(),
+            repeats: Repeats::default(),
+            keeps: false,
             at: 0,
             count: 0,
             nulls: Vec::new(),
@@ -202,77 +79,105 @@ impl Entries {
         self.fit = Fit::Whole;
     }
 
+    /// Appends an attribute of the message that came before, byte for byte. Any other must be read, and go to [`Self::append`].
+    #[inline]
+    pub(super) fn append_again(&mut self, raw: &[u8]) -> Option<Step> {
+        self.keeps = false;
+        if !self.shapes.looks(self.at) {
+            return None;
+        }
+        let found = self.repeats.find(raw);
+        self.shapes.looked(self.at, found.is_some());
+        let Some(number) = found else {
+            self.keeps = true;
+            return None;
+        };
+        let ((dictionary, _), (page, values)) = self.keys.numbered().zip(self.values.unique())?;
+        let (repeat, text) = self.repeats.text(number);
+        self.at = self.shapes.step_known(self.at, dictionary, repeat.key, repeat.code);
+        let node = self.shapes.node(self.at);
+        if node.is_repeated {
+            self.fit = Fit::Partly;
+            return Some(Step { column: None, repeat: None });
+        }
+        page.extend_from_slice(text);
+        *values += 1;
+        self.count += 1;
+        Some(Step { column: node.known, repeat: Some(number) })
+    }
+
     /// Appends an attribute of the message.
     #[inline]
     pub(super) fn append(&mut self, attribute: &KeyValueParts<'_>) -> std::result::Result<Step, WireError> {
-        let (Some((dictionary, numbers)), Some((page, values))) =
-            (self.keys.numbered(), self.values.unique())
-        else {
-            return Ok(Step { known: None, is_repeated: true });
+        let Some(((dictionary, _), (page, values))) = self.keys.numbered().zip(self.values.unique()) else {
+            return Ok(Step { column: None, repeat: None });
         };
-        if let ValueParts::Text(text) = attribute.value {
-            self.at = self.shapes.step(self.at, dictionary, attribute.key, AttributeType::Str as u8);
-            let node = &self.shapes.nodes[self.at as usize];
-            if let Some(filter) = &mut self.filter {
-                filter.insert(node.seed, text);
-            }
-            if node.is_repeated {
-                self.fit = Fit::Partly;
-            } else {
-                numbers.push(node.key);
-                page.extend_from_slice(&(text.len() as u32).to_le_bytes());
-                page.extend_from_slice(text);
-                *values += 1;
-                self.count += 1;
-            }
-            return Ok(Step { known: node.known, is_repeated: node.is_repeated });
-        }
         let begin = page.len();
-        page.extend_from_slice(&[0; LENGTH]);
-        let mut is_unusual = false;
-        let kind = match append_text(attribute, page) {
-            Ok(kind) => kind,
-            Err(NoText::Unusual) => {
-                is_unusual = true;
-                AttributeType::Empty
-            }
-            Err(NoText::Wire(error)) => {
-                page.truncate(begin);
-                return Err(error);
-            }
-        };
+        let (mut is_unusual, mut kind) = (false, AttributeType::Str);
+        if let ValueParts::Text(text) = attribute.value {
+            page.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            page.extend_from_slice(text);
+        } else {
+            page.extend_from_slice(&[0; LENGTH]);
+            kind = match append_text(attribute, page) {
+                Ok(kind) => kind,
+                Err(NoText::Unusual) => {
+                    is_unusual = true;
+                    AttributeType::Empty
+                }
+                Err(NoText::Wire(error)) => {
+                    page.truncate(begin);
+                    return Err(error);
+                }
+            };
+            let length = (page.len() - begin - LENGTH) as u32;
+            page[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
+        }
         self.at = self.shapes.step(self.at, dictionary, attribute.key, kind as u8);
-        let node = &self.shapes.nodes[self.at as usize];
-        let step = Step { known: node.known, is_repeated: node.is_repeated };
+        let node = self.shapes.node(self.at);
         if let Some(filter) = &mut self.filter {
-            match is_unusual {
-                true => filter.has_unknown(FilterScope::Span),
-                false => tell(filter, FilterScope::Span, node.seed, &page[begin + LENGTH..]),
+            match (is_unusual, kind) {
+                (true, _) => filter.has_unknown(FilterScope::Span),
+                (_, AttributeType::Json) => {
+                    tell(filter, FilterScope::Span, node.seed, &page[begin + LENGTH..]);
+                }
+                _ => filter.insert(node.seed, &page[begin + LENGTH..]),
             }
         }
-        if is_unusual || step.is_repeated {
+        if is_unusual || node.is_repeated {
             self.fit = Fit::Partly;
         }
-        if step.is_repeated {
+        if node.is_repeated {
             page.truncate(begin);
-            return Ok(step);
+            return Ok(Step { column: None, repeat: None });
         }
-        numbers.push(node.key);
+        let mut repeat = None;
         if matches!(kind, AttributeType::Empty | AttributeType::Missing) {
             page.truncate(begin);
             self.nulls.push(self.count);
         } else {
-            let length = (page.len() - begin - LENGTH) as u32;
-            page[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
             *values += 1;
+            if self.keeps {
+                repeat = self.repeats.keep(attribute.raw, &page[begin..], node.key, kind as u8);
+            }
         }
         self.count += 1;
-        Ok(step)
+        Ok(Step { column: node.known, repeat })
     }
 
-    /// Ends the message: its entries, their types, and whether the map gives it back.
-    pub(super) fn end(&mut self) -> (u32, &[u8], Fit) {
-        (self.count, self.shapes.types(self.at), self.fit)
+    /// What is remembered of an attribute, until the next is appended.
+    #[inline]
+    pub(super) fn repeat(&mut self, step: &Step) -> Option<&mut Repeat> {
+        self.repeats.get(step.repeat?)
+    }
+
+    /// Ends the message: its entries, what it has in common with its like, and whether the map gives it back.
+    pub(super) fn end(&mut self) -> (u32, &mut End, Fit) {
+        let end = self.shapes.end(self.at);
+        if let Some((_, numbers)) = self.keys.numbered() {
+            numbers.extend_from_slice(&end.keys);
+        }
+        (self.count, end, self.fit)
     }
 
     /// Whether the row group should end because of its keys.
@@ -379,7 +284,7 @@ impl SpanAttributes {
     /// Of the row group whose filter tells of them, and of its resources.
     pub(super) fn of_spans(layout: &'static Layout) -> Self {
         let mut entries = Entries { filter: Some(FilterBuilder::default()), ..Entries::default() };
-        entries.shapes.layout = Some(layout);
+        entries.shapes = Shapes::of_spans(layout);
         Self { entries, ..Self::default() }
     }
 
@@ -392,8 +297,8 @@ impl SpanAttributes {
     #[inline]
     pub(super) fn end_row(&mut self) -> Fit {
         let nulls = std::mem::take(&mut self.entries.nulls);
-        let (count, types, fit) = self.entries.end();
-        self.types.put(self.rows, types, 1);
+        let (count, end, fit) = self.entries.end();
+        self.types.put_known(self.rows, &end.types, 1, &mut end.number);
         self.levels.push_row(count, &nulls);
         self.entries.nulls = nulls;
         self.rows += 1;

@@ -10,6 +10,8 @@ mod gather;
 mod leaf;
 mod maps;
 mod nested;
+mod repeats;
+mod shapes;
 mod shared;
 mod skim;
 mod span_fields;

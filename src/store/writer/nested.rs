@@ -114,11 +114,14 @@ impl Items {
         self.entries.begin();
         let messages = Messages::new(raw, attributes, "an attribute");
         for attribute in messages.clone() {
-            self.entries.append(&KeyValueParts::parse(attribute?)?)?;
+            let attribute = attribute?;
+            if self.entries.append_again(attribute).is_none() {
+                self.entries.append(&KeyValueParts::parse(attribute)?)?;
+            }
         }
         let nulls = std::mem::take(&mut self.entries.nulls);
-        let (count, types, fit) = self.entries.end();
-        self.after[0].put(Some(types));
+        let (count, end, fit) = self.entries.end();
+        self.after[0].put(Some(&end.types));
         self.map_repetition.push(repetition, 1);
         self.map_repetition.push(2, count.saturating_sub(1));
         self.keys.push(if count == 0 { 1 } else { 2 }, count.max(1));

@@ -3,12 +3,13 @@
 use smallvec::SmallVec;
 
 use super::leaf::{Flat, Leaf};
+use super::maps::Entries;
 use super::text::word;
 use crate::sample::Verdict;
 use crate::sample::probability::kept_tracestate;
-use crate::store::other_types::{EXACT_MAX, is_elsewhere};
-use crate::store::schema::ColumnType;
-use crate::wire::{AnyView, Fields, ValueParts, WireError};
+use crate::store::other_types::{EXACT_MAX, OtherTypes, is_elsewhere};
+use crate::store::schema::{ColumnType, Layout};
+use crate::wire::{AnyView, Fields, KeyValueParts, ValueParts, WireError};
 
 /// For each of some values its number in a column's dictionary, once it was put.
 pub(super) type Memos = Vec<Option<u32>>;
@@ -82,9 +83,48 @@ pub(super) fn put_count(column: &mut Flat, row: u32, count: u32, rows: u32) {
     }
 }
 
-/// Puts a well-known attribute into its column, if it is of the column's type; says whether a comparison may find it elsewhere.
+/// Appends an attribute of a span to the map, and puts it into the column of its own, if it has one (`typed`, in the order of the
+/// layout). What comes again byte for byte is not read again.
 #[inline]
-pub(super) fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: ValueParts<'_>) -> bool {
+pub(super) fn put_attribute(
+    entries: &mut Entries,
+    typed: &mut [(Flat, Memos)],
+    layout: &Layout,
+    row: u32,
+    raw: &[u8],
+    other_types: &mut OtherTypes,
+) -> Result<(), WireError> {
+    let (step, value) = match entries.append_again(raw) {
+        Some(step) => (step, None),
+        None => {
+            let attribute = KeyValueParts::parse(raw)?;
+            (entries.append(&attribute)?, Some(attribute.value))
+        }
+    };
+    let Some(at) = step.column.map(usize::from) else { return Ok(()) };
+    let column = &mut typed[at].0;
+    let number = entries.repeat(&step).and_then(|repeat| repeat.number);
+    if number.is_some_and(|number| column.put_number(row, number)) {
+        return Ok(());
+    }
+    let value = match value {
+        Some(value) => value,
+        None => KeyValueParts::parse(raw)?.value,
+    };
+    let kind = layout.well_known()[at].kind;
+    if put_typed(column, row, kind, value) {
+        if let Some(repeat) = entries.repeat(&step) {
+            repeat.number = column.number();
+        }
+    } else if is_elsewhere(kind, value) {
+        other_types.note(at);
+    }
+    Ok(())
+}
+
+/// Puts a well-known attribute into its column, if it is of the column's type: whether it is.
+#[inline]
+fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: ValueParts<'_>) -> bool {
     match (kind, value) {
         (ColumnType::Long, ValueParts::Other(AnyView::Int(value))) => column.put_long(row, value),
         // TraceQL's 200 is also 200.0.
@@ -94,7 +134,7 @@ pub(super) fn put_typed(column: &mut Flat, row: u32, kind: ColumnType, value: Va
             column.put_long(row, value as i64);
         }
         (ColumnType::Text, ValueParts::Text(text)) => column.put(row, text, 1),
-        _ => return is_elsewhere(kind, value),
+        _ => return false,
     }
-    false
+    true
 }

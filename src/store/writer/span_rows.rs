@@ -11,14 +11,15 @@ use super::leaf::{Finished, Flat, Leaf, Press, Runs};
 use super::maps::SpanAttributes;
 use super::nested::{Items, raw_list};
 use super::shared::{SharedAttributes, wire};
-use super::span_fields::{Memos, Scalars, Words, edited_state, put_count, put_nonempty, put_typed};
+use super::skim::{read_field, short_attribute};
+use super::span_fields::{Memos, Scalars, Words, edited_state, put_attribute, put_count, put_nonempty};
 use super::text::{KINDS, STATUS_CODES, append_hex, micros};
 use crate::sample::Fingerprint;
 use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
 use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, TableKind, WellKnownScope};
-use crate::wire::{Fields, KeyValueParts, Messages, WireError};
+use crate::wire::{Messages, WireError};
 
 const ZERO: &[u8] = &0u64.to_le_bytes();
 /// What memory is fetched in, in bytes.
@@ -46,9 +47,13 @@ pub(super) struct SpanRows<'a> {
     /// The trace of `trace_hex`.
     trace: Option<u32>,
     trace_hex: Vec<u8>,
+    /// The trace's number in the column's dictionary.
+    trace_number: Option<u32>,
     hex: Vec<u8>,
-    /// For each verdict the bits of the adjusted count of spans without a tracestate, and that tracestate.
+    /// For each verdict the adjusted count of spans without a tracestate, and that tracestate.
     plain_states: Vec<Option<(f64, Vec<u8>)>>,
+    /// For each verdict that count's number in the column's dictionary.
+    plain_counts: Memos,
     trace_id: Flat,
     span_id: Flat,
     parent_span_id: Flat,
@@ -103,8 +108,10 @@ impl<'a> SpanRows<'a> {
             runs: StripeRuns::default(),
             trace: None,
             trace_hex: Vec::new(),
+            trace_number: None,
             hex: Vec::new(),
             plain_states: vec![None; gathered.verdicts.len()],
+            plain_counts: vec![None; gathered.verdicts.len()],
             trace_id: Flat::required(Leaf::sorted_texts(trace_ids)),
             span_id: Flat::required(Leaf::ids()),
             parent_span_id: Flat::optional(Leaf::ids()),
@@ -147,22 +154,22 @@ impl<'a> SpanRows<'a> {
         let (row, typed, layout) = (self.row, &mut self.typed, self.gathered.layout);
         let entries = &mut self.attributes.entries;
         entries.begin();
-        let mut fields = Fields::new(raw);
-        while let Some(field) = fields.read()? {
+        let mut message = raw;
+        while !message.is_empty() {
+            if let Some((attribute, rest)) = short_attribute(message) {
+                put_attribute(entries, typed, layout, row, attribute, &mut self.other_types)?;
+                message = rest;
+                continue;
+            }
+            let field = read_field(&mut message)?;
             match field.number {
                 1 => scalars.trace_id = field.bytes("span.trace_id")?,
                 2 => scalars.span_id = field.bytes("span.span_id")?,
                 3 => scalars.trace_state = field.text("span.trace_state")?,
                 4 => scalars.parent_span_id = field.bytes("span.parent_span_id")?,
                 9 => {
-                    let attribute = KeyValueParts::parse(field.bytes("span.attributes")?)?;
-                    let step = entries.append(&attribute)?;
-                    if let (Some(at), false) = (step.known, step.is_repeated) {
-                        let (column, at) = (&mut typed[usize::from(at)].0, usize::from(at));
-                        if put_typed(column, row, layout.well_known()[at].kind, attribute.value) {
-                            self.other_types.note(at);
-                        }
-                    }
+                    let raw = field.bytes("span.attributes")?;
+                    put_attribute(entries, typed, layout, row, raw, &mut self.other_types)?;
                 }
                 10 => scalars.dropped[0] = field.varint("span.dropped_attributes_count")? as u32,
                 11 => scalars.events.push(field.bytes("span.events")?),
@@ -184,10 +191,11 @@ impl<'a> SpanRows<'a> {
         let row = self.row;
         if self.trace != Some(entry.trace) {
             self.trace = Some(entry.trace);
+            self.trace_number = None;
             self.trace_hex.clear();
             append_hex(&mut self.trace_hex, scalars.trace_id);
         }
-        self.trace_id.put(row, &self.trace_hex, 1);
+        self.trace_id.put_known(row, &self.trace_hex, 1, &mut self.trace_number);
         self.hex.clear();
         append_hex(&mut self.hex, scalars.span_id);
         self.span_id.put(row, &self.hex, 1);
@@ -232,19 +240,16 @@ impl<'a> SpanRows<'a> {
         let (row, number) = (self.row, self.gathered.verdict(entry.trace));
         let verdict = self.gathered.verdicts[number as usize];
         self.runs.verdicts.push(number, 1);
-        let edited;
-        let (adjusted_count, trace_state) = if trace_state.is_empty() {
-            let state = &mut self.plain_states[number as usize];
-            let (adjusted_count, trace_state) = state.get_or_insert_with(|| edited_state("", verdict));
-            (*adjusted_count, &*trace_state)
-        } else {
-            edited = edited_state(trace_state, verdict);
-            (edited.0, &edited.1)
+        let (edited, mut edited_count) = (&mut None, None);
+        let (state, count) = match trace_state.is_empty() {
+            true => (&mut self.plain_states[number as usize], &mut self.plain_counts[number as usize]),
+            false => (edited, &mut edited_count),
         };
+        let (adjusted_count, trace_state) = state.get_or_insert_with(|| edited_state(trace_state, verdict));
         if !trace_state.is_empty() {
             self.trace_state.put(row, trace_state, 1);
         }
-        self.adjusted_count.put(row, &adjusted_count.to_le_bytes(), 1);
+        self.adjusted_count.put_known(row, &adjusted_count.to_le_bytes(), 1, count);
     }
 
     fn end_runs(&mut self) {

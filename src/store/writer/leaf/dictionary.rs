@@ -57,6 +57,23 @@ impl Dictionary {
         self.last
     }
 
+    /// As [`Self::number`], of eight bytes.
+    #[inline]
+    pub(in crate::store::writer) fn number_of_long(&mut self, value: i64) -> u32 {
+        let value = value.to_le_bytes();
+        if !self.places.is_empty() && self.value(self.last).as_array() == Some(&value) {
+            return self.last;
+        }
+        self.last = self.find_or_insert(&value);
+        self.last
+    }
+
+    /// The number that was given last.
+    #[inline]
+    pub(in crate::store::writer) fn last(&self) -> u32 {
+        self.last
+    }
+
     fn find_or_insert(&mut self, value: &[u8]) -> u32 {
         if self.places.len() * 2 >= self.slots.len() {
             self.grow();

@@ -85,6 +85,27 @@ impl Flat {
         self.filled = row + times;
     }
 
+    /// As [`Self::put`], the value of this number in the chunk's dictionary into one row; `false` where there is none any more.
+    #[inline]
+    pub(in crate::store::writer) fn put_number(&mut self, row: u32, number: u32) -> bool {
+        if !self.leaf.has_numbers() {
+            return false;
+        }
+        self.fill(row);
+        if let Missing::Null = self.missing {
+            self.definitions.push(1, 1);
+        }
+        self.leaf.put_number(number);
+        self.filled = row + 1;
+        true
+    }
+
+    /// The number of the value that was put last, if the chunk has a dictionary.
+    #[inline]
+    pub(in crate::store::writer) fn number(&self) -> Option<u32> {
+        self.leaf.number()
+    }
+
     /// As [`Self::put`], an integer into one row.
     #[inline]
     pub(in crate::store::writer) fn put_long(&mut self, row: u32, value: i64) {

@@ -144,12 +144,36 @@ impl Leaf {
         }
     }
 
+    /// Whether values can be put by their number in the dictionary.
+    #[inline]
+    pub(super) fn has_numbers(&self) -> bool {
+        matches!(&self.values, Values::Repeated(repeated) if repeated.has_numbers())
+    }
+
+    /// Appends a value by its number, where there are numbers.
+    #[inline]
+    pub(super) fn put_number(&mut self, number: u32) {
+        if let Values::Repeated(repeated) = &mut self.values {
+            repeated.put_number(number);
+        }
+    }
+
+    /// The number of the value that was put last, where there are numbers.
+    #[inline]
+    pub(super) fn number(&self) -> Option<u32> {
+        match &self.values {
+            Values::Repeated(repeated) if repeated.has_numbers() => Some(repeated.dictionary.last()),
+            _ => None,
+        }
+    }
+
     /// Appends an integer to a column of [`Self::unique_longs`] or [`Self::longs`].
     #[inline]
     pub(super) fn put_long(&mut self, value: i64) {
         match &mut self.values {
             Values::Deltas(deltas) => deltas.put(value),
-            _ => self.put(&value.to_le_bytes(), 1),
+            Values::Repeated(repeated) => repeated.put_long(value),
+            _ => {}
         }
     }
 

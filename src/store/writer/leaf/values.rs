@@ -86,6 +86,27 @@ impl Repeated {
         }
     }
 
+    /// As [`Self::put`], a number, once. They always have a dictionary.
+    #[inline]
+    pub(super) fn put_long(&mut self, value: i64) {
+        self.appended += 1;
+        let number = self.dictionary.number_of_long(value);
+        self.numbers.push(number, 1);
+    }
+
+    /// Whether values still have numbers.
+    #[inline]
+    pub(super) fn has_numbers(&self) -> bool {
+        self.plain.is_none()
+    }
+
+    /// As [`Self::put`], a value by its number, once.
+    #[inline]
+    pub(super) fn put_number(&mut self, number: u32) {
+        self.appended += 1;
+        self.numbers.push(number, 1);
+    }
+
     #[cold]
     fn put_plain(&mut self, value: &[u8], times: u32) {
         let Some(plain) = &mut self.plain else { return };
