@@ -16,6 +16,7 @@ use tracewell::enrich::{
 use tracewell::sample::probability::{SamplingState, ThresholdEdit, edit_tracestate};
 use tracewell::sample::{Rulebook, Threshold, parse_rules};
 use tracewell::traceql;
+use tracewell::wire::{Editor, Fields, WireError, WireKind, offset_in, put_tag, put_varint};
 
 const RULES: &str = r#"
 rules:
@@ -87,6 +88,94 @@ fn check_protobuf(bytes: &[u8]) {
     }
 }
 
+/// Edits a request at random, by the editor and by writing it anew.
+struct Edits<'b> {
+    whole: &'b [u8],
+    editor: Editor,
+    dice: std::iter::Cycle<std::vec::IntoIter<u8>>,
+}
+
+impl<'b> Edits<'b> {
+    /// Appends to `anew` what becomes of a message, and says whether something in it was edited. Down to the fields of spans.
+    fn message(&mut self, message: &'b [u8], depth: usize, anew: &mut Vec<u8>) -> Result<bool, WireError> {
+        let base = offset_in(self.whole, message);
+        let (mut fields, mut start, mut is_edited) = (Fields::new(message), 0, false);
+        while let Some(field) = fields.read()? {
+            let (raw, at) = (&message[start..fields.offset()], base + start..base + fields.offset());
+            start = fields.offset();
+            is_edited |= match field.kind {
+                WireKind::Bytes(content) if [1, 2, 2].get(depth) == Some(&field.number) => {
+                    self.nested(field.number, at, raw, content, depth, anew)?
+                }
+                _ => self.leaf(at, raw, anew),
+            };
+        }
+        Ok(is_edited)
+    }
+
+    fn nested(
+        &mut self,
+        number: u32,
+        at: std::ops::Range<usize>,
+        raw: &'b [u8],
+        content: &'b [u8],
+        depth: usize,
+        anew: &mut Vec<u8>,
+    ) -> Result<bool, WireError> {
+        let begin = offset_in(self.whole, content);
+        let frame = self.editor.open(number, at.start, begin..begin + content.len());
+        let mut inner = Vec::new();
+        let is_edited = self.message(content, depth + 1, &mut inner)?;
+        if self.dice.next() == Some(0) {
+            self.editor.forget(frame);
+            self.editor.remove(at);
+            return Ok(true);
+        }
+        assert_eq!(self.editor.close(frame), is_edited, "it tells whether something in it changed");
+        if is_edited {
+            put_tag(anew, number, 2);
+            put_varint(anew, inner.len() as u64);
+            anew.extend(inner);
+        } else {
+            anew.extend(raw);
+        }
+        Ok(is_edited)
+    }
+
+    fn leaf(&mut self, at: std::ops::Range<usize>, raw: &[u8], anew: &mut Vec<u8>) -> bool {
+        let piece: Vec<u8> = self.dice.next().map_or_else(Vec::new, |n| vec![n; usize::from(n)]);
+        match self.dice.next().unwrap_or_default() % 8 {
+            0 => self.editor.remove(at),
+            1 => {
+                anew.extend(&piece);
+                self.editor.replace(at, |out| out.extend(&piece));
+            }
+            2 => {
+                anew.extend(&piece);
+                anew.extend(raw);
+                self.editor.replace(at.start..at.start, |out| out.extend(&piece));
+            }
+            _ => {
+                anew.extend(raw);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What is true of edits, whatever they are: the lengths around them are right, and nothing else is touched.
+fn check_edits(bytes: &[u8], dice: Vec<u8>) {
+    let mut edits = Edits { whole: bytes, editor: Editor::new(), dice: dice.into_iter().cycle() };
+    let mut anew = Vec::new();
+    let Ok(is_edited) = edits.message(bytes, 0, &mut anew) else { return };
+    let input = bytes::Bytes::copy_from_slice(bytes);
+    assert_eq!(edits.editor.is_unchanged(), !is_edited);
+    let edited = edits.editor.finish(input.clone());
+    assert_eq!(edited, anew);
+    assert!(is_edited || edited.as_ptr() == input.as_ptr(), "without an edit nothing is copied");
+}
+
 /// What is true of a tracestate, whatever it is.
 fn check_tracestate(text: &str) {
     let before = SamplingState::parse(text);
@@ -138,6 +227,14 @@ proptest! {
     #[test]
     fn damaged_requests_are_read_or_refused(bytes in corpus::damaged("otlp_protobuf")) {
         check_protobuf(&bytes);
+    }
+
+    #[test]
+    fn what_is_edited_in_place_is_what_is_written_anew(
+        bytes in corpus::damaged("otlp_protobuf"),
+        dice in prop::collection::vec(any::<u8>(), 1..200),
+    ) {
+        check_edits(&bytes, dice);
     }
 
     #[test]
