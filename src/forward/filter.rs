@@ -16,8 +16,9 @@ use crate::wire::{TraceId, WireError};
 
 /// The rule that what matches is kept by.
 const RULE: &str = "filter";
-/// What is remembered of the traces that matched: some 100 000 of them.
-const MEMORY_BYTES: usize = 4 << 20;
+
+/// What a trace that matched takes, in bytes.
+const TRACE_BYTES: usize = 36;
 
 /// A compiled filter, and the traces that matched it lately: what comes late of them goes with them.
 pub struct Filter {
@@ -32,18 +33,24 @@ impl fmt::Debug for Filter {
 }
 
 impl Filter {
-    /// Compiles a filter: TraceQL, what the `when` of a rule may be.
+    /// Compiles a filter: TraceQL, what the `when` of a rule may be. It remembers what matched in about `memory_bytes`, 36 bytes
+    /// a trace.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn new(query: &str) -> Result<Self, String> {
+    pub fn new(query: &str, memory_bytes: usize) -> Result<Self, String> {
         let rules =
             serde_json::json!({ "version": 1, "rules": [{ "name": RULE, "when": query, "keep": "100%" }] });
         // JSON is YAML; the place of a mistake in it means nothing to anybody.
         let rules = parse_rules(&rules.to_string())
             .map_err(|error| error.message.strip_prefix("`when`: ").unwrap_or(&error.message).to_owned())?;
-        let matched = Mutex::new(Recent::new(MEMORY_BYTES));
+        let matched = Mutex::new(Recent::new(memory_bytes));
         Ok(Self { rulebook: Rulebook::new(rules, false), matched })
+    }
+
+    /// What it remembers now, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.matched.lock().len() * TRACE_BYTES
     }
 
     /// Begins to look at a batch's traces of one tenant.

@@ -127,7 +127,7 @@ impl Exports {
 pub fn examine(target: &ExportTarget) -> Result<(), String> {
     let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
     ToBackend::new(target, &disk, &clock, &Tasks::new(tokio::runtime::Handle::current()))?;
-    opening::choice(target).map(drop)
+    opening::choice(target, 0).map(drop)
 }
 
 /// A class that no rule has is no mistake that stops anybody: the rules may get it later.

@@ -27,12 +27,12 @@ use crate::runtime::{Shutdown, SystemRandom, Tasks};
 const SEGMENTS: u64 = 8;
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
-/// What a backend is given, of the spans that are kept.
+/// What a backend is given, of the spans that are kept. Its filter takes up to `memory` bytes.
 ///
 /// # Errors
 /// What is wrong with the filter, in words.
-pub fn choice(target: &ExportTarget) -> Result<Choice, String> {
-    let filter = target.filter.as_deref().map(Filter::new).transpose();
+pub fn choice(target: &ExportTarget, memory: usize) -> Result<Choice, String> {
+    let filter = target.filter.as_deref().map(|query| Filter::new(query, memory)).transpose();
     let filter = filter.map_err(|error| format!("filter: {error}"))?;
     Ok(Choice { classes: target.classes.clone(), tenants: target.tenants.clone(), filter })
 }
@@ -47,13 +47,15 @@ struct Memory {
     log_queue: usize,
     /// A record that is being made.
     request: usize,
+    /// Traces that passed its filter.
+    filter: usize,
 }
 
 impl Memory {
     fn split(bytes: u64, target: &ExportTarget) -> Self {
         let of = |parts: u64| (bytes / 8 * parts) as usize;
         let request = target.request.min(bytes / 8).max(1) as usize;
-        Self { lane: of(4), room: of(2), log_queue: of(1), request }
+        Self { lane: of(3), room: of(2), log_queue: of(1), request, filter: of(1) }
     }
 }
 
@@ -83,9 +85,9 @@ impl Target {
     ) -> Result<Self, StartError> {
         let wrong = |error: String| StartError::Setting(format!("export.{}.{error}", target.name));
         let Surroundings { disk, clock, tasks, data_id: of_data, .. } = around;
-        let choice = choice(target).map_err(wrong)?;
         let courier: Arc<dyn Courier> = Arc::new(ToBackend::new(target, disk, clock, tasks).map_err(wrong)?);
         let (folder, memory) = (data.join(FOLDER).join(&target.name), Memory::split(memory, target));
+        let choice = choice(target, memory.filter).map_err(wrong)?;
 
         let config = log_config(&folder, target, &memory);
         let opened = Log::open::<Outgoing>(disk.clone(), clock.clone(), config)?;

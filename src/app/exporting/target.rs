@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use super::standing::{Standing, marker, meta, spans_before};
 use super::{PATIENCE, Surroundings};
 use crate::app::forwarding::{Forwarding, Outgoing, OutgoingLog};
+use crate::forward::filter::Filter;
 use crate::forward::kept::Choice;
 use crate::forward::lane::Lane;
 use crate::forward::ring::Ring;
@@ -267,7 +268,8 @@ impl Target {
     pub fn memory_bytes(&self) -> u64 {
         let lane = self.lane().map_or(0, |lane| lane.with_queue(|queue| queue.outstanding_bytes()));
         let waiting = self.room.1.saturating_sub(self.room.0.available_permits());
-        lane as u64 + waiting as u64 + self.log.stats().queue_bytes
+        let filter = self.choice.filter.as_ref().map_or(0, Filter::memory_bytes);
+        (lane + waiting + filter) as u64 + self.log.stats().queue_bytes
     }
 
     /// It in numbers.

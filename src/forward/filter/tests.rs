@@ -36,6 +36,10 @@ fn kept(number: u8, places: &[u64]) -> KeptTrace {
     }
 }
 
+fn filter(query: &str) -> Result<Filter, String> {
+    Filter::new(query, 1 << 20)
+}
+
 /// One span each: trace, name, whether it failed, when it ended.
 fn body(spans: &[(u8, &str, bool, u64)]) -> Vec<u8> {
     let span = |(trace, name, failed, end): &(u8, &str, bool, u64)| Span {
@@ -71,7 +75,7 @@ fn passing(filter: &Filter, batch: &[KeptTrace], records: &[(u64, Vec<u8>)]) -> 
 
 #[test]
 fn conditions_are_about_the_whole_trace_wherever_its_spans_lie() {
-    let filter = Filter::new("{ status = error } && { name = \"pay\" } && { traceDuration > 1us }").unwrap();
+    let filter = filter("{ status = error } && { name = \"pay\" } && { traceDuration > 1us }").unwrap();
     let batch = [kept(1, &[1, 2]), kept(2, &[1, 2]), kept(3, &[1])];
     let records = [
         (1, body(&[(1, "pay", false, 500), (2, "pay", false, 5000), (3, "pay", true, 900)])),
@@ -82,14 +86,14 @@ fn conditions_are_about_the_whole_trace_wherever_its_spans_lie() {
 
 #[test]
 fn what_is_not_at_the_places_of_the_batch_does_not_count() {
-    let filter = Filter::new("{ status = error }").unwrap();
+    let filter = filter("{ status = error }").unwrap();
     let records = [(1, body(&[(1, "a", true, 1)])), (2, body(&[(1, "b", false, 1)]))];
     assert_eq!(passing(&filter, &[kept(1, &[2])], &records), [0u8; 0]);
 }
 
 #[test]
 fn what_comes_late_of_a_trace_that_matched_passes_too() {
-    let filter = Filter::new("{ status = error }").unwrap();
+    let filter = filter("{ status = error }").unwrap();
     let first = [(1, body(&[(1, "a", true, 1), (2, "a", false, 1)]))];
     assert_eq!(passing(&filter, &[kept(1, &[1]), kept(2, &[1])], &first), [1]);
     let late = [(2, body(&[(1, "b", false, 1), (2, "b", false, 1)]))];
@@ -98,8 +102,8 @@ fn what_comes_late_of_a_trace_that_matched_passes_too() {
 
 #[test]
 fn what_is_wrong_with_a_filter_is_said_in_words() {
-    let error = Filter::new("{ span. }").unwrap_err();
+    let error = filter("{ span. }").unwrap_err();
     assert!(!error.contains("when") && !error.contains("line"), "{error}");
-    assert!(Filter::new("{ } >> { }").is_err(), "what rules cannot ask, filters cannot");
-    assert!(Filter::new("{ span.a = \"\\\"x\\n\" }").is_ok());
+    assert!(filter("{ } >> { }").is_err(), "what rules cannot ask, filters cannot");
+    assert!(filter("{ span.a = \"\\\"x\\n\" }").is_ok());
 }

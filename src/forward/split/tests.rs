@@ -82,6 +82,25 @@ proptest! {
     }
 
     #[test]
+    fn the_pieces_of_a_pick_are_the_pick_and_none_is_too_large(request in request(), bytes_max in 1usize..2000) {
+        let body = Bytes::from(request.encode_to_vec());
+        let is_mine = |id: &[u8]| id.first().is_some_and(|byte| byte % 2 == 0);
+        let expected: Vec<_> = flat(&request).into_iter().filter(|whole| is_mine(&whole.4.trace_id)).collect();
+        let pieces = pick_pieces(&body, is_mine, bytes_max).unwrap();
+        let mut seen = Vec::new();
+        for piece in &pieces {
+            let spans = flat(&ExportTraceServiceRequest::decode(piece.body.clone()).unwrap());
+            let bytes: usize = spans.iter().map(|whole| whole.4.encoded_len()).sum();
+            prop_assert!(spans.len() == 1 || bytes <= bytes_max, "{} bytes", bytes);
+            prop_assert_eq!(spans.len(), piece.spans as usize);
+            seen.extend(spans);
+        }
+        prop_assert_eq!(seen, expected);
+        let all = pick_pieces(&body, |_| true, usize::MAX).unwrap();
+        prop_assert!(all.len() <= 1 && all.iter().all(|one| one.body.as_ptr() == body.as_ptr()), "not a copy");
+    }
+
+    #[test]
     fn bytes_that_are_no_request_are_an_error_or_a_request(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = split(&Bytes::from(bytes), |id| id.len() % 3);
     }
