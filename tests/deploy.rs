@@ -73,7 +73,7 @@ fn stops_within(config: &Config) -> Duration {
 #[test]
 fn the_manifests_are_whole_and_their_configurations_load() {
     let kustomization = &documents("kubernetes/kustomization.yaml")[0];
-    let resources: Vec<_> = kustomization["resources"].as_array().unwrap().iter().cloned().collect();
+    let resources: Vec<_> = kustomization["resources"].as_array().unwrap().clone();
     assert_eq!(resources, KUBERNETES[1..], "each file is part of it");
     let objects = objects();
     assert!(objects.iter().all(|object| object["apiVersion"].is_string() && object["kind"].is_string()));
