@@ -91,6 +91,8 @@ pub(super) struct Entry {
     pub(super) has_root: bool,
     /// A verdict is on its way to the disk: [`Entries::verdict`].
     pub(super) is_decided: bool,
+    /// Spans came after that, before the verdict was in the log.
+    pub(super) has_more: bool,
 }
 
 /// What few traces need.
@@ -135,6 +137,7 @@ impl Entry {
             service: note.services.first().map_or(0, |s| s.service),
             extra: None,
             is_decided: false,
+            has_more: false,
         };
         if let Some(matches) = matches.filter(|m| !fits_bits(m)) {
             entry.extra().matches = Some(matches.clone());
@@ -154,6 +157,7 @@ impl Entry {
 
     /// Adds what a further request told.
     pub(super) fn add(&mut self, position: Position, note: &TraceNote) {
+        self.has_more |= self.is_decided;
         self.add_services(&note.services);
         self.places.push(position);
         self.spans = self.spans.saturating_add(note.spans);

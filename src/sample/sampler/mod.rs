@@ -350,6 +350,7 @@ impl Sampler {
             if verdict.keep {
                 self.keep(key, entry, verdict, now);
             } else {
+                self.reconsider(key, &entry, &verdict);
                 self.needed.let_go(&entry.places);
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Sampler;
 use crate::log::Position;
 use crate::runtime::Tenant;
-use crate::sample::index::Key;
+use crate::sample::index::{Entry, Key};
 use crate::sample::notes::TraceNote;
 use crate::sample::records::Decided;
 use crate::sample::rules::Facts;
@@ -29,9 +29,10 @@ pub(super) struct Rescues {
     fresh: Vec<Key>,
 }
 
-/// While it is open, the log is needed from its first late part on: after a crash that is what it is wished for by again.
 struct Wish {
     verdict: Arc<Verdict>,
+    /// While it is open, the log is needed from here on: after a crash that is what it is wished for by again.
+    needed: Position,
     /// Late parts since it was wished: whoever looks the trace up may have looked before they came.
     late: Vec<Late>,
 }
@@ -60,23 +61,54 @@ impl Sampler {
             wish.late.push(Late::new(position, note));
             return;
         }
-        let Some(verdict) = self.rescuing_verdict(key, note, dropped) else { return };
+        if let Some(verdict) = self.rescuing_verdict(key, note, dropped) {
+            self.wish(key, verdict, position, vec![Late::new(position, note)]);
+        }
+    }
+
+    /// What comes between a drop and its record in the log is part of the trace, and may be what would have kept it: the
+    /// verdict stands, and a rescue is wished for. Read again, nobody knows what came when; what is as it was when it was
+    /// decided asks for nothing.
+    pub(super) fn reconsider(&mut self, key: Key, entry: &Entry, dropped: &Verdict) {
+        let has_more = entry.has_more || !self.counting;
+        if !has_more || self.rescues.wishes.contains_key(&key) {
+            return;
+        }
+        let Some(rules) = self.rulebook.version(dropped.rules_version) else { return };
+        let verdict = entry.with_matches(|matches| {
+            let facts = Facts {
+                trace_id: key.trace_id,
+                randomness: entry.randomness(),
+                duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
+                has_root: entry.has_root,
+                spans: entry.spans,
+                matches: Some(matches),
+            };
+            rules.rescues(&facts, &dropped.rule)
+        });
+        if let (Some(verdict), Some(first)) = (verdict, entry.places.first()) {
+            // Its spans are in the log, and found there.
+            self.wish(key, verdict, *first, Vec::new());
+        }
+    }
+
+    fn wish(&mut self, key: Key, verdict: Verdict, needed: Position, late: Vec<Late>) {
         if self.rescues.wishes.len() >= WISHES_MAX
             && let Some(oldest) = self.rescues.wishes.keys().next().copied()
         {
             self.end_wish(&oldest);
             self.stats.rescues_missed += 1;
         }
-        self.needed.hold(&Places::from_slice(&[position]));
+        self.needed.hold(&Places::from_slice(&[needed]));
         let verdict = self.decisions.share(verdict);
-        self.rescues.wishes.insert(key, Wish { verdict, late: vec![Late::new(position, note)] });
+        self.rescues.wishes.insert(key, Wish { verdict, needed, late });
         self.rescues.fresh.push(key);
     }
 
     /// Ends a wish, and gives the late parts that came meanwhile.
     fn end_wish(&mut self, key: &Key) -> Option<Vec<Late>> {
-        let Wish { late, .. } = self.rescues.wishes.remove(key)?;
-        self.needed.let_go(&late.iter().take(1).map(|first| first.place).collect());
+        let Wish { late, needed, .. } = self.rescues.wishes.remove(key)?;
+        self.needed.let_go(&Places::from_slice(&[needed]));
         Some(late)
     }
 

@@ -141,6 +141,37 @@ fn spans_that_come_while_a_rescue_is_under_way_come_with_it() {
     assert_eq!((account.received, account.dropped_total(), account.rescued, account.stored), (3, 3, 3, 3));
 }
 
+/// While a verdict is on its way to the log, spans still join the trace.
+#[test]
+fn an_error_that_comes_between_the_drop_and_its_record_brings_the_trace_back() {
+    for crashes in [false, true] {
+        let mut world = World::new();
+        world.spans(1, false, true);
+        world.spans(2, false, true);
+        world.now += second(3);
+        let dropped = world.sampler.tick(world.now).unwrap();
+        assert!(dropped.iter().all(|one| !one.verdict.keep));
+        world.spans(1, true, false);
+        world.spans(2, false, false);
+        world.commit(Rec::Verdicts(encode_verdicts(&dropped)));
+        if crashes {
+            world.crash(0);
+        }
+        assert!(world.sampler.low_watermark() <= Position(1), "its spans are to be found");
+        assert_eq!(world.rescue(), 1);
+        assert!(world.sampler.verdict(&Tenant::default(), &id(1)).unwrap().keep);
+        world.settle();
+        assert_eq!(world.stored()[&id(1)].len(), 2);
+        assert!(!world.stored().contains_key(&id(2)), "nothing about it asks for a rescue");
+        let account = world.account();
+        assert_eq!(
+            (account.received, account.dropped_total(), account.rescued, account.stored),
+            (4, 4, 2, 2)
+        );
+        assert_eq!(world.sampler.low_watermark(), Position(world.log.len() as u64));
+    }
+}
+
 /// The drop that a late span asks to record again may be behind the rescue in the log, and outlive it.
 #[test]
 fn a_rescue_holds_though_the_drop_is_recorded_behind_it() {
