@@ -155,6 +155,29 @@ impl<'a> Fields<'a> {
         Some(content)
     }
 
+    /// The same for a varint of one byte.
+    #[inline(always)]
+    pub fn read_small(&mut self, tag: u8) -> Option<u8> {
+        let [first, value @ 0..=0x7f, rest @ ..] = self.rest else { return None };
+        if *first != tag {
+            return None;
+        }
+        self.rest = rest;
+        Some(*value)
+    }
+
+    /// The same for a fixed 64-bit field.
+    #[inline(always)]
+    pub fn read_fixed64(&mut self, tag: u8) -> Option<u64> {
+        let (first, rest) = self.rest.split_first_chunk::<9>()?;
+        let [first, value @ ..] = first;
+        if *first != tag {
+            return None;
+        }
+        self.rest = rest;
+        Some(u64::from_le_bytes(*value))
+    }
+
     #[inline(always)]
     fn read_varint(&mut self) -> Result<u64, WireError> {
         match self.rest {
