@@ -15,6 +15,7 @@ use hashbrown::HashTable;
 
 use super::Fingerprint;
 use super::notes::{Matches, TraceNote};
+use super::rules::Facts;
 use super::services::{ServiceSpans, add_services};
 use super::verdict::{Places, Verdict};
 use crate::log::Position;
@@ -207,19 +208,27 @@ impl Entry {
     }
 
     /// `rv` of its tracestate.
-    pub(super) fn randomness(&self) -> Option<u64> {
+    fn randomness(&self) -> Option<u64> {
         self.extra.as_ref().and_then(|extra| extra.randomness)
     }
 
-    /// What matched, of the rules in force at its first span.
-    pub(super) fn with_matches<T>(&self, tell: impl FnOnce(&Matches) -> T) -> T {
+    /// What rules ask of the trace with this id: what matched is of those in force at its first span.
+    pub(super) fn with_facts<T>(&self, trace_id: TraceId, tell: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let facts = |matches| Facts {
+            trace_id,
+            randomness: self.randomness(),
+            duration_nano: self.end_unix_nano.saturating_sub(self.start_unix_nano),
+            has_root: self.has_root,
+            spans: self.spans,
+            matches: Some(matches),
+        };
         match self.extra.as_ref().and_then(|extra| extra.matches.as_ref()) {
-            Some(matches) => tell(matches),
-            None => tell(&Matches {
+            Some(matches) => tell(&facts(matches)),
+            None => tell(&facts(&Matches {
                 version: self.rules_version,
                 bits: smallvec::smallvec![self.bits],
                 ..Matches::default()
-            }),
+            })),
         }
     }
 

@@ -37,7 +37,7 @@ use super::decisions::Decisions;
 use super::index::{Due, Entries, Entry, Key, Needed, Tenants, places_heap};
 use super::notes::{Notes, TraceNote};
 use super::records::Decided;
-use super::rules::{Facts, RuleSet, Rulebook};
+use super::rules::{RuleSet, Rulebook};
 use super::verdict::{Batch, KeptTrace, Places, Verdict};
 use crate::log::Position;
 use crate::runtime::Tenant;
@@ -314,17 +314,7 @@ impl Sampler {
             debug_verdict(entry.rules_version)
         } else {
             let rules = rules_of(&self.rulebook, entry.rules_version);
-            entry.with_matches(|matches| {
-                let facts = Facts {
-                    trace_id: key.trace_id,
-                    randomness: entry.randomness(),
-                    duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
-                    has_root: entry.has_root,
-                    spans: entry.spans,
-                    matches: Some(matches),
-                };
-                rules.decide(&facts, &mut self.limiter, now)
-            })
+            entry.with_facts(key.trace_id, |facts| rules.decide(facts, &mut self.limiter, now))
         };
         // Its memory counts until it leaves the index; what cannot be decided again must not be counted as too much.
         self.pending_memory = self.pending_memory.saturating_sub(entry.memory());

@@ -75,17 +75,7 @@ impl Sampler {
             return;
         }
         let Some(rules) = self.rulebook.version(dropped.rules_version) else { return };
-        let verdict = entry.with_matches(|matches| {
-            let facts = Facts {
-                trace_id: key.trace_id,
-                randomness: entry.randomness(),
-                duration_nano: entry.end_unix_nano.saturating_sub(entry.start_unix_nano),
-                has_root: entry.has_root,
-                spans: entry.spans,
-                matches: Some(matches),
-            };
-            rules.rescues(&facts, &dropped.rule)
-        });
+        let verdict = entry.with_facts(key.trace_id, |facts| rules.rescues(facts, &dropped.rule));
         if let (Some(verdict), Some(first)) = (verdict, entry.places.first()) {
             // Its spans are in the log, and found there.
             self.wish(key, verdict, *first, Vec::new());
