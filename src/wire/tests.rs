@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod spans;
+
 use super::*;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{

@@ -3,7 +3,7 @@
 use super::{Index, Nested, Walk, check};
 use crate::enrich::config::Scope;
 use crate::enrich::stats::Place;
-use crate::wire::{Field, Fields, WireError, WireKind, offset_in, put_bytes_field, span_tag};
+use crate::wire::{Field, Fields, SPAN_ATTRIBUTE_TAG, WireError, offset_in, put_bytes_field};
 
 /// The field number of a span's attributes.
 const ATTRIBUTES: u32 = 9;
@@ -83,10 +83,9 @@ impl<'w> Walk<'w> {
         self.seen.fill(false);
         let base = offset_in(self.body, raw);
         let mut fields = Fields::new(raw);
-        self.span_head(&mut seen, &mut fields, base, is_scripted)?;
         loop {
             let mut start = base + fields.offset();
-            while !is_scripted && let Some(raw) = fields.read_short(span_tag::ATTRIBUTE) {
+            while !is_scripted && let Some(raw) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
                 self.span_attribute(Nested { number: ATTRIBUTES, start, raw })?;
                 start = base + fields.offset();
             }
@@ -97,30 +96,6 @@ impl<'w> Walk<'w> {
             self.name(self.end_of(raw), None, true);
         }
         Ok(seen.identity)
-    }
-
-    /// The fields before the attributes as every SDK writes them: in the order of their numbers, short.
-    #[inline(always)]
-    fn span_head(
-        &mut self,
-        seen: &mut Seen<'w>,
-        fields: &mut Fields<'w>,
-        base: usize,
-        is_scripted: bool,
-    ) -> Result<(), WireError> {
-        seen.identity.trace_id = fields.read_short(span_tag::TRACE_ID).unwrap_or_default();
-        seen.identity.span_id = fields.read_short(span_tag::SPAN_ID).unwrap_or_default();
-        seen.identity.parent_span_id = fields.read_short(span_tag::PARENT_SPAN_ID).unwrap_or_default();
-        let start = base + fields.offset();
-        if let Some(name) = fields.read_short(span_tag::NAME) {
-            let field = Field { number: NAME, kind: WireKind::Bytes(name) };
-            self.span_field(seen, field, start, is_scripted)?;
-        }
-        // Their types are right, and there is nothing else to check.
-        let _ = fields.read_small(span_tag::KIND);
-        let _ = fields.read_fixed64(span_tag::START);
-        let _ = fields.read_fixed64(span_tag::END);
-        Ok(())
     }
 
     /// The field of a span that begins at `start`.

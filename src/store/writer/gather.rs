@@ -10,12 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::shared::{SharedResource, SharedScope, wire};
-use super::skim::Skimmed;
 use crate::log::{Position, SpansRecord};
 use crate::sample::{KeptTrace, Verdict};
 use crate::store::error::StoreError;
 use crate::store::schema::Layout;
-use crate::wire::{ScopeSpansView, SpanId, TraceId, WireError, offset_in, resource_spans};
+use crate::wire::{ScopeSpansView, SpanId, SpanView, TraceId, WireError, offset_in, resource_spans};
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -162,8 +161,7 @@ impl<'a> Gathered<'a> {
                 let scope_spans = scope_spans.map_err(wire)?;
                 let mut scope = None;
                 for raw in scope_spans.spans() {
-                    let raw = raw.map_err(wire)?;
-                    let span = Skimmed::of(raw).map_err(wire)?;
+                    let span = SpanView::parse(raw.map_err(wire)?).map_err(wire)?;
                     let Some(trace_id) = TraceId::from_slice(span.trace_id) else { continue };
                     if last.0 != trace_id || self.spans.len() == first {
                         last = (trace_id, self.wanted(trace_id, position));
@@ -177,25 +175,25 @@ impl<'a> Gathered<'a> {
                         Some(known) => known,
                         None => *scope.insert(self.scope(&scope_spans)?),
                     };
-                    let at = offset_in(&record.body, raw) as u32;
+                    let at = offset_in(&record.body, span.raw) as u32;
                     self.spans.push(SpanEntry {
                         trace,
-                        start_unix_nano: span.start_unix_nano,
-                        end_unix_nano: span.end_unix_nano,
+                        start_unix_nano: span.start_time_unix_nano,
+                        end_unix_nano: span.end_time_unix_nano,
                         span_id: SpanId::from_slice(span.span_id).unwrap_or_default(),
                         kind: span.kind,
                         is_root: span.is_root(),
                         is_error: span.status_code == STATUS_ERROR,
-                        day: partition_day(span.start_unix_nano, record.meta.received_unix_nano),
+                        day: partition_day(span.start_time_unix_nano, record.meta.received_unix_nano),
                         resource,
                         scope,
                         body: 0,
                         at,
-                        len: raw.len() as u32,
+                        len: span.raw.len() as u32,
                         name_at: if span.name.is_empty() {
                             0
                         } else {
-                            offset_in(raw, span.name.as_bytes()) as u32
+                            offset_in(span.raw, span.name.as_bytes()) as u32
                         },
                         name_len: span.name.len() as u32,
                     });

@@ -13,7 +13,6 @@ mod nested;
 mod repeats;
 mod shapes;
 mod shared;
-mod skim;
 mod span_fields;
 mod span_rows;
 mod tally;

@@ -11,7 +11,6 @@ use super::leaf::{Finished, Flat, Leaf, Press, Runs};
 use super::maps::SpanAttributes;
 use super::nested::{Items, raw_list};
 use super::shared::{SharedAttributes, wire};
-use super::skim::{read_field, short_attribute};
 use super::span_fields::{Memos, Scalars, Words, edited_state, put_attribute, put_count, put_nonempty};
 use super::text::{KINDS, STATUS_CODES, append_hex, micros};
 use crate::sample::Fingerprint;
@@ -19,7 +18,7 @@ use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
 use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, TableKind, WellKnownScope};
-use crate::wire::{Messages, WireError};
+use crate::wire::{Fields, Messages, SPAN_ATTRIBUTE_TAG, WireError};
 
 const ZERO: &[u8] = &0u64.to_le_bytes();
 /// What memory is fetched in, in bytes.
@@ -154,14 +153,12 @@ impl<'a> SpanRows<'a> {
         let (row, typed, layout) = (self.row, &mut self.typed, self.gathered.layout);
         let entries = &mut self.attributes.entries;
         entries.begin();
-        let mut message = raw;
-        while !message.is_empty() {
-            if let Some((attribute, rest)) = short_attribute(message) {
+        let mut fields = Fields::new(raw);
+        loop {
+            while let Some(attribute) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
                 put_attribute(entries, typed, layout, row, attribute, &mut self.other_types)?;
-                message = rest;
-                continue;
             }
-            let field = read_field(&mut message)?;
+            let Some(field) = fields.read()? else { break };
             match field.number {
                 1 => scalars.trace_id = field.bytes("span.trace_id")?,
                 2 => scalars.span_id = field.bytes("span.span_id")?,
