@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::StartError;
 use crate::config::Config;
-use crate::enrich::{Enricher, Machine, PodApi, PodWatch, Pods, detect};
+use crate::enrich::{Enriched, Enricher, Machine, PodApi, PodWatch, Pods, Sender, detect};
+use crate::receive::{Accepted, Origin, Refusal};
 use crate::runtime::{Disk, Shutdown, SystemRandom, TaskHandle, Tasks, disk::read_bounded};
 
 /// A shorter key could be found by trying all.
@@ -28,6 +31,24 @@ pub async fn examine(config: &Config, disk: &Arc<dyn Disk>) -> Vec<(&'static str
         Err(error) => found.push(("pods", Err(error.to_string()))),
     }
     found
+}
+
+/// Enriches a request that came like this; and what its sender is told of it.
+///
+/// # Errors
+/// When the request is none.
+pub(super) fn enrich(
+    enricher: &Enricher,
+    origin: &Origin,
+    body: Bytes,
+) -> Result<(Enriched, Accepted), Refusal> {
+    let client = origin.client.map(|address| address.ip());
+    let sender = Sender { client, headers: Some(&origin.headers) };
+    let mut enriched =
+        enricher.apply_from(sender, body).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let message = enriched.reject_reason.take().unwrap_or_default();
+    let accepted = Accepted { rejected_spans: enriched.rejected, message };
+    Ok((enriched, accepted))
 }
 
 /// The stage, ready for requests, and what has to run beside it.

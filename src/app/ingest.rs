@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::enriching::enrich;
 use super::events::{Attachment, Log, SharedGauges};
 use super::fleet::{InFleet, Stays};
 use super::memory::NotesBudget;
-use crate::enrich::{Enricher, Sender};
+use crate::enrich::Enricher;
 use crate::log::{AppendError, Encoded, SpansMeta};
 use crate::receive::{Accepted, ExportRequest, Ingest, Origin, Refusal};
 use crate::runtime::Tenant;
@@ -40,14 +41,7 @@ struct Prepared {
 
 impl Pipeline {
     fn prepare(&self, origin: &Origin, body: Bytes) -> Result<Prepared, Refusal> {
-        let client = origin.client.map(|address| address.ip());
-        let sender = Sender { client, headers: Some(&origin.headers) };
-        let enriched =
-            self.enricher.apply_from(sender, body).map_err(|e| Refusal::Malformed(e.to_string()))?;
-        let accepted = Accepted {
-            rejected_spans: enriched.rejected,
-            message: enriched.reject_reason.unwrap_or_default(),
-        };
+        let (enriched, accepted) = enrich(&self.enricher, origin, body)?;
         let notes = self.rulebook.scan(&enriched.body).map_err(|e| Refusal::Malformed(e.to_string()))?;
         Ok(Prepared { body: enriched.body, notes, accepted })
     }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::app::enriching::enrich;
 use crate::app::forwarding::{Outgoing, OutgoingLog};
 use crate::app::ingest::unavailable;
-use crate::enrich::{Enriched, Enricher, Sender};
+use crate::enrich::{Enriched, Enricher};
 use crate::forward::head::HeadSampler;
 use crate::log::{Encoded, SpansMeta};
 use crate::receive::{Accepted, ExportRequest, Ingest, Refusal};
@@ -48,14 +49,7 @@ impl Ingest for AgentPipeline {
         // Before any work is spent on it.
         self.log.admits().map_err(unavailable)?;
         let ExportRequest { tenant, request_id, received_unix_nano, origin, body } = request;
-        let client = origin.client.map(|address| address.ip());
-        let sender = Sender { client, headers: Some(&origin.headers) };
-        let enriched =
-            self.enricher.apply_from(sender, body).map_err(|e| Refusal::Malformed(e.to_string()))?;
-        let accepted = Accepted {
-            rejected_spans: enriched.rejected,
-            message: enriched.reject_reason.clone().unwrap_or_default(),
-        };
+        let (enriched, accepted) = enrich(&self.enricher, &origin, body)?;
         let (body, spans) = self.sample(enriched)?;
         if spans == 0 {
             return Ok(accepted);
