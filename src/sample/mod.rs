@@ -17,6 +17,8 @@ mod rules;
 mod sampler;
 mod scan;
 pub mod services;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verdict;
 
 pub use actions::Limiter;

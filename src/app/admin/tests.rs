@@ -13,17 +13,7 @@ use crate::runtime::{SystemClock, Tasks};
 use crate::sample::records::Decided;
 
 fn verdict(rule: &str) -> Arc<Verdict> {
-    Arc::new(Verdict {
-        keep: false,
-        rule: rule.into(),
-        rules_version: 3,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    })
+    Arc::new(Verdict { keep: false, rules_version: 3, ..crate::sample::testing::verdict(rule) })
 }
 
 #[tokio::test]

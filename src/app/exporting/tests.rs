@@ -12,8 +12,7 @@ use crate::config::{ConfigFile, Flags};
 use crate::log::{Encoded, Log, LogConfig, LogHandle, Opened, Position, RecordKind, SpansMeta};
 use crate::runtime::disk::testing::MemDisk;
 use crate::runtime::{RealDisk, RequestId, SystemClock, Tenant};
-use crate::sample::{KeptTrace, Verdict};
-use crate::wire::TraceId;
+use crate::sample::testing::kept_trace;
 
 /// A daemon's log, and a backend that nobody ever answers for.
 struct Rig {
@@ -67,28 +66,7 @@ impl Rig {
 }
 
 fn batch(id: u64, traces: std::ops::Range<u8>, place: Position) -> Arc<Batch> {
-    let verdict = Arc::new(Verdict {
-        keep: true,
-        rule: "r".into(),
-        rules_version: 1,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    });
-    let trace = |number: u8| KeptTrace {
-        tenant: Tenant::default(),
-        trace_id: TraceId([number; 16]),
-        places: [place].into_iter().collect(),
-        spans: 1,
-        bytes: 10,
-        start_unix_nano: 0,
-        end_unix_nano: 1,
-        services: Default::default(),
-        verdict: verdict.clone(),
-    };
+    let trace = |number| kept_trace(number, [place]);
     Arc::new(Batch { id, traces: traces.map(trace).collect() })
 }
 

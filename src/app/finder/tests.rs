@@ -20,17 +20,7 @@ pub(in crate::app) struct World {
 }
 
 pub(in crate::app) fn verdict(rule: &str) -> Arc<Verdict> {
-    Arc::new(Verdict {
-        keep: true,
-        rule: rule.into(),
-        rules_version: 1,
-        retention: "pinned".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    })
+    Arc::new(Verdict { retention: "pinned".into(), ..crate::sample::testing::verdict(rule) })
 }
 
 pub(in crate::app) fn id(n: u8) -> TraceId {

@@ -1,39 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
 
 use super::*;
 use crate::forward::kept::Choice;
-use crate::runtime::Tenant;
-use crate::sample::Verdict;
+use crate::sample::testing::kept_trace;
 
 fn kept(number: u8, places: &[u64]) -> KeptTrace {
-    let verdict = Verdict {
-        keep: true,
-        rule: "r".into(),
-        rules_version: 1,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    };
-    KeptTrace {
-        tenant: Tenant::default(),
-        trace_id: TraceId([number; 16]),
-        places: places.iter().map(|place| Position(*place)).collect(),
-        spans: 1,
-        bytes: 10,
-        start_unix_nano: 0,
-        end_unix_nano: 1,
-        services: Default::default(),
-        verdict: Arc::new(verdict),
-    }
+    kept_trace(number, places.iter().map(|place| Position(*place)))
 }
 
 fn filter(query: &str) -> Result<Filter, String> {

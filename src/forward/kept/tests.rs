@@ -7,30 +7,15 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::*;
+use crate::sample::testing::{kept_trace, verdict};
 use crate::sample::{Threshold, Verdict};
 
 fn trace(tenant: &str, number: u8, places: &[u64], class: &str, threshold: Option<Threshold>) -> KeptTrace {
-    let verdict = Verdict {
-        keep: true,
-        rule: "r".into(),
-        rules_version: 1,
-        retention: class.into(),
-        threshold,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    };
+    let verdict = Verdict { retention: class.into(), threshold, ..verdict("r") };
     KeptTrace {
         tenant: Tenant::new(tenant).unwrap(),
-        trace_id: TraceId([number; 16]),
-        places: places.iter().map(|place| Position(*place)).collect(),
-        spans: 1,
-        bytes: 10,
-        start_unix_nano: 0,
-        end_unix_nano: 1,
-        services: Default::default(),
         verdict: Arc::new(verdict),
+        ..kept_trace(number, places.iter().map(|place| Position(*place)))
     }
 }
 

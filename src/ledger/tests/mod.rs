@@ -74,14 +74,8 @@ fn id(number: u64) -> TraceId {
 fn verdict(rule: u64) -> Arc<Verdict> {
     Arc::new(Verdict {
         keep: rule.is_multiple_of(2),
-        rule: format!("rule-{rule}").into(),
         rules_version: 3,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
+        ..crate::sample::testing::verdict(&format!("rule-{rule}"))
     })
 }
 

@@ -95,17 +95,7 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
 }
 
 pub fn verdict() -> Arc<Verdict> {
-    Arc::new(Verdict {
-        keep: true,
-        rule: "errors".into(),
-        rules_version: 1,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    })
+    Arc::new(crate::sample::testing::verdict("errors"))
 }
 
 /// Records by position, and which of their traces are not in the table.

@@ -7,17 +7,7 @@ fn of(service: u16, spans: u32) -> ServiceSpans {
 }
 
 fn verdict(keep: bool, early: bool) -> Verdict {
-    Verdict {
-        keep,
-        rule: "some".into(),
-        rules_version: 1,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early,
-        late: false,
-        debug: false,
-    }
+    Verdict { keep, early, ..crate::sample::testing::verdict("some") }
 }
 
 #[test]

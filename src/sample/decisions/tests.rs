@@ -9,17 +9,7 @@ use crate::runtime::Tenant;
 use crate::wire::TraceId;
 
 fn verdict(rule: &str) -> Arc<Verdict> {
-    Arc::new(Verdict {
-        keep: true,
-        rule: rule.into(),
-        rules_version: 1,
-        retention: "default".into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
-    })
+    Arc::new(crate::sample::testing::verdict(rule))
 }
 
 fn trace(number: u64) -> Fingerprint {

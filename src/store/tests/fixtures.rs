@@ -94,15 +94,9 @@ impl MapRecords {
 
 pub(in crate::store) fn verdict(rule: &str, retention: &str) -> Arc<Verdict> {
     Arc::new(Verdict {
-        keep: true,
-        rule: rule.into(),
         rules_version: 7,
         retention: retention.into(),
-        threshold: None,
-        erase_threshold: false,
-        early: false,
-        late: false,
-        debug: false,
+        ..crate::sample::testing::verdict(rule)
     })
 }
 

@@ -45,6 +45,33 @@ fn texts(values: Vec<parquet::data_type::ByteArray>) -> Vec<Vec<u8>> {
     values.iter().map(|value| value.data().to_vec()).collect()
 }
 
+type Texts = Vec<Vec<u8>>;
+
+/// Runs of texts and nulls, with a page's end every `page` runs: what was put row by row, and what is read: definition levels,
+/// values, what the chunk says of itself.
+fn there_and_back(
+    leaf: Leaf,
+    runs: &[(Option<String>, u32)],
+    page: u32,
+) -> (Vec<Option<Vec<u8>>>, Vec<i16>, Texts, Finished) {
+    let mut press = Press::new().unwrap();
+    let mut column = Flat::optional(leaf);
+    let (mut row, mut sent) = (0, Vec::new());
+    for (at, (text, times)) in runs.iter().enumerate() {
+        if let Some(text) = text {
+            column.put(row, text.as_bytes(), *times);
+        }
+        row += times;
+        sent.extend(std::iter::repeat_n(text.clone().map(String::into_bytes), *times as usize));
+        if (at as u32).is_multiple_of(page) {
+            column.end_page(row, &mut press).unwrap();
+        }
+    }
+    let (bytes, finished) = file(OPTIONAL_TEXT, column, row, &mut press);
+    let (levels, values) = read::<ByteArrayType>(bytes);
+    (sent, levels, texts(values), finished)
+}
+
 const TEXT: &str = "message m { REQUIRED BYTE_ARRAY t (STRING); }";
 const OPTIONAL_TEXT: &str = "message m { OPTIONAL BYTE_ARRAY t (STRING); }";
 const LONG: &str = "message m { REQUIRED INT64 n; }";
@@ -56,27 +83,13 @@ proptest! {
     fn texts_and_nulls_come_back(
         runs in vec((proptest::option::of("[a-c]{0,2}"), 1u32..30), 1..60), page in 1u32..40,
     ) {
-        let mut press = Press::new().unwrap();
-        let mut column = Flat::optional(Leaf::texts());
-        let (mut row, mut sent) = (0, Vec::new());
-        for (at, (text, times)) in runs.iter().enumerate() {
-            if let Some(text) = text {
-                column.put(row, text.as_bytes(), *times);
-            }
-            row += times;
-            sent.extend(std::iter::repeat_n(text.clone().map(String::into_bytes), *times as usize));
-            if (at as u32).is_multiple_of(page) {
-                column.end_page(row, &mut press).unwrap();
-            }
-        }
-        let (bytes, finished) = file(OPTIONAL_TEXT, column, row, &mut press);
-        let (levels, values) = read::<ByteArrayType>(bytes);
+        let (sent, levels, values, finished) = there_and_back(Leaf::texts(), &runs, page);
         prop_assert_eq!(levels, sent.iter().map(|text| i16::from(text.is_some())).collect::<Vec<_>>());
         let present: Vec<_> = sent.iter().flatten().cloned().collect();
         prop_assert_eq!(finished.nulls, (sent.len() - present.len()) as u64);
         let bounds = finished.bounds.map(|b| (b.min, b.max));
         prop_assert_eq!(bounds, present.iter().min().cloned().zip(present.iter().max().cloned()));
-        prop_assert_eq!(texts(values), present);
+        prop_assert_eq!(values, present);
     }
 
     #[test]
@@ -107,23 +120,9 @@ proptest! {
     fn ids_of_any_length_and_nulls_come_back(
         runs in vec((proptest::option::of("[0-9a-f]{16}|[0-9a-f]{0,40}"), 1u32..3), 1..400), page in 1u32..200,
     ) {
-        let mut press = Press::new().unwrap();
-        let mut column = Flat::optional(Leaf::ids());
-        let (mut row, mut sent) = (0, Vec::new());
-        for (at, (text, times)) in runs.iter().enumerate() {
-            if let Some(text) = text {
-                column.put(row, text.as_bytes(), *times);
-            }
-            row += times;
-            sent.extend(std::iter::repeat_n(text.clone().map(String::into_bytes), *times as usize));
-            if (at as u32).is_multiple_of(page) {
-                column.end_page(row, &mut press).unwrap();
-            }
-        }
-        let (bytes, _) = file(OPTIONAL_TEXT, column, row, &mut press);
-        let (levels, values) = read::<ByteArrayType>(bytes);
+        let (sent, levels, values, _) = there_and_back(Leaf::ids(), &runs, page);
         prop_assert_eq!(levels, sent.iter().map(|text| i16::from(text.is_some())).collect::<Vec<_>>());
-        prop_assert_eq!(texts(values), sent.iter().flatten().cloned().collect::<Vec<_>>());
+        prop_assert_eq!(values, sent.iter().flatten().cloned().collect::<Vec<_>>());
     }
 
     #[test]
