@@ -3,8 +3,25 @@
 use super::any::{KeyValueView, stop};
 use super::proto::{Fields, WireError};
 
-/// What an attribute of a span begins with: field 9, length-delimited.
-pub const SPAN_ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
+/// What the fields of a span begin with: number and wire type.
+pub mod span_tag {
+    /// `trace_id`
+    pub const TRACE_ID: u8 = 1 << 3 | 2;
+    /// `span_id`
+    pub const SPAN_ID: u8 = 2 << 3 | 2;
+    /// `parent_span_id`
+    pub const PARENT_SPAN_ID: u8 = 4 << 3 | 2;
+    /// `name`
+    pub const NAME: u8 = 5 << 3 | 2;
+    /// `kind`
+    pub const KIND: u8 = 6 << 3;
+    /// `start_time_unix_nano`
+    pub const START: u8 = 7 << 3 | 1;
+    /// `end_time_unix_nano`
+    pub const END: u8 = 8 << 3 | 1;
+    /// One of `attributes`
+    pub const ATTRIBUTE: u8 = 9 << 3 | 2;
+}
 
 /// The length-delimited fields of one number in a message: repeated messages, in order.
 #[derive(Debug, Clone)]
@@ -213,8 +230,9 @@ impl<'a> SpanView<'a> {
     ) -> Result<Self, WireError> {
         let mut view = Self { raw, ..Self::default() };
         let mut fields = Fields::new(raw);
+        view.read_head(&mut fields, texts)?;
         loop {
-            while let Some(attribute) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
+            while let Some(attribute) = fields.read_short(span_tag::ATTRIBUTE) {
                 on_attribute(attribute)?;
             }
             let Some(field) = fields.read()? else { return Ok(view) };
@@ -236,6 +254,24 @@ impl<'a> SpanView<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// The fields before the attributes as every SDK writes them: in the order of their numbers, short. What is written in
+    /// another way is left to the loop.
+    #[inline(always)]
+    fn read_head(&mut self, fields: &mut Fields<'a>, texts: bool) -> Result<(), WireError> {
+        self.trace_id = fields.read_short(span_tag::TRACE_ID).unwrap_or_default();
+        self.span_id = fields.read_short(span_tag::SPAN_ID).unwrap_or_default();
+        self.parent_span_id = fields.read_short(span_tag::PARENT_SPAN_ID).unwrap_or_default();
+        if let Some(name) = fields.read_short(span_tag::NAME)
+            && texts
+        {
+            self.name = simdutf8::basic::from_utf8(name).map_err(|_| WireError::Utf8("span.name"))?;
+        }
+        self.kind = fields.read_small(span_tag::KIND).unwrap_or_default().into();
+        self.start_time_unix_nano = fields.read_fixed64(span_tag::START).unwrap_or_default();
+        self.end_time_unix_nano = fields.read_fixed64(span_tag::END).unwrap_or_default();
+        Ok(())
     }
 
     #[inline]

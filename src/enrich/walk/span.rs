@@ -3,7 +3,7 @@
 use super::{Index, Nested, Walk, check};
 use crate::enrich::config::Scope;
 use crate::enrich::stats::Place;
-use crate::wire::{Field, Fields, SPAN_ATTRIBUTE_TAG, WireError, offset_in, put_bytes_field};
+use crate::wire::{Field, Fields, WireError, WireKind, offset_in, put_bytes_field, span_tag};
 
 /// The field number of a span's attributes.
 const ATTRIBUTES: u32 = 9;
@@ -16,7 +16,7 @@ struct Identity<'w> {
     trace_id: &'w [u8],
     span_id: &'w [u8],
     parent_span_id: &'w [u8],
-    name: &'w str,
+    name: &'w [u8],
 }
 
 /// What of a span has been come by.
@@ -83,9 +83,10 @@ impl<'w> Walk<'w> {
         self.seen.fill(false);
         let base = offset_in(self.body, raw);
         let mut fields = Fields::new(raw);
+        self.span_head(&mut seen, &mut fields, base, is_scripted)?;
         loop {
             let mut start = base + fields.offset();
-            while !is_scripted && let Some(raw) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
+            while !is_scripted && let Some(raw) = fields.read_short(span_tag::ATTRIBUTE) {
                 self.span_attribute(Nested { number: ATTRIBUTES, start, raw })?;
                 start = base + fields.offset();
             }
@@ -96,6 +97,37 @@ impl<'w> Walk<'w> {
             self.name(self.end_of(raw), None, true);
         }
         Ok(seen.identity)
+    }
+
+    /// The fields before the attributes as every SDK writes them: in the order of their numbers, short.
+    #[inline(always)]
+    fn span_head(
+        &mut self,
+        seen: &mut Seen<'w>,
+        fields: &mut Fields<'w>,
+        base: usize,
+        is_scripted: bool,
+    ) -> Result<(), WireError> {
+        seen.identity.trace_id = fields.read_short(span_tag::TRACE_ID).unwrap_or_default();
+        seen.identity.span_id = fields.read_short(span_tag::SPAN_ID).unwrap_or_default();
+        seen.identity.parent_span_id = fields.read_short(span_tag::PARENT_SPAN_ID).unwrap_or_default();
+        let start = base + fields.offset();
+        match fields.read_short(span_tag::NAME) {
+            // ASCII is UTF-8, and nobody else asks.
+            Some(name) if name.is_ascii() && !is_scripted && !self.rules.redactor.reads_names => {
+                seen.identity.name = name;
+            }
+            Some(name) => {
+                let field = Field { number: NAME, kind: WireKind::Bytes(name) };
+                self.span_field(seen, field, start, is_scripted)?;
+            }
+            None => {}
+        }
+        // Their types are right, and there is nothing else to check.
+        let _ = fields.read_small(span_tag::KIND);
+        let _ = fields.read_fixed64(span_tag::START);
+        let _ = fields.read_fixed64(span_tag::END);
+        Ok(())
     }
 
     /// The field of a span that begins at `start`.
@@ -114,9 +146,10 @@ impl<'w> Walk<'w> {
             3 => check::text(&field, "span.trace_state")?,
             4 => identity.parent_span_id = field.bytes("span.parent_span_id")?,
             NAME => {
-                identity.name = field.text("span.name")?;
+                let name = field.text("span.name")?;
+                identity.name = name.as_bytes();
                 seen.name = true;
-                self.name(start, Some(identity.name), is_scripted);
+                self.name(start, Some(name), is_scripted);
             }
             6 => check::number(&field, "span.kind")?,
             7 => check::fixed64(&field, "span.start_time_unix_nano")?,
@@ -257,8 +290,9 @@ impl<'w> Walk<'w> {
         let Index { resource_spans, scope_spans, span } = self.index;
         let rules = self.rules;
         self.tally.reject_reason.get_or_insert_with(|| {
-            let cleaned = rules.redactor.clean_text(identity.name, |_| {});
-            let name: String = cleaned.as_deref().unwrap_or(identity.name).chars().take(80).collect();
+            let name = String::from_utf8_lossy(identity.name);
+            let cleaned = rules.redactor.clean_text(&name, |_| {});
+            let name: String = cleaned.as_deref().unwrap_or(&name).chars().take(80).collect();
             format!(
                 "{problem}: resource_spans[{resource_spans}].scope_spans[{scope_spans}].spans[{span}], named {name:?}"
             )
