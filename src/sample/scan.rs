@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::compile::Scratch;
+use super::compile::{Lengths, Scratch};
 use super::probability::SamplingState;
 use super::services::{ServiceSpans, Services, TraceServices};
 use super::{Matches, Notes, RuleSet, Rulebook, TraceNote};
@@ -32,6 +32,7 @@ impl Rulebook {
             service: 0,
             scratch: versions.iter().map(|_| Scratch::default()).collect(),
             versions,
+            lengths: versions.iter().fold(Lengths::default(), |all, v| all.and(v.program().key_lengths())),
             texts: versions.iter().any(|rules| rules.program().asks_texts()),
             notes: Notes { rules_version: versions.last().map_or(0, |v| v.version()), ..Notes::default() },
             places: HashMap::default(),
@@ -53,6 +54,8 @@ struct Scan<'v> {
     /// The number of the service whose spans come now.
     service: u16,
     versions: &'v [Arc<RuleSet>],
+    /// How long the keys are that any of them asks about: most attributes are told apart by that alone.
+    lengths: Lengths,
     /// Whether any of them asks for names and messages.
     texts: bool,
     scratch: SmallVec<[Scratch; 1]>,
@@ -71,16 +74,15 @@ impl Scan<'_> {
     }
 
     fn span(&mut self, raw: &[u8]) -> Result<(), WireError> {
-        let (versions, scratch) = (self.versions, &mut self.scratch);
+        let (versions, lengths, scratch) = (self.versions, self.lengths, &mut self.scratch);
         for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
             rules.program().begin_span(scratch);
         }
         let view = SpanView::parse_with(raw, self.texts, |attribute| {
-            let key = key_of(attribute)?;
-            for (rules, scratch) in versions.iter().zip(scratch.iter_mut()) {
-                rules.program().attribute(key, attribute, scratch)?;
+            if key_length(attribute).is_some_and(|length| !lengths.have(length)) {
+                return Ok(());
             }
-            Ok(())
+            ask(versions, attribute, scratch)
         })?;
         let Some(trace_id) = TraceId::from_slice(view.trace_id).filter(TraceId::is_valid) else {
             return Ok(());
@@ -164,14 +166,24 @@ fn service_name(resource: &[u8]) -> Result<&str, WireError> {
     Ok("")
 }
 
-/// The key of a raw `KeyValue`. Nearly always its first field, and short.
+/// Asks the rules about an attribute.
+fn ask(versions: &[Arc<RuleSet>], attribute: &[u8], scratch: &mut [Scratch]) -> Result<(), WireError> {
+    let key = match key_length(attribute).and_then(|length| attribute.get(2..2 + length)) {
+        Some(key) => key,
+        None => KeyValueView::parse(attribute)?.key.as_bytes(),
+    };
+    for (rules, scratch) in versions.iter().zip(scratch) {
+        rules.program().attribute(key, attribute, scratch)?;
+    }
+    Ok(())
+}
+
+/// The length of the key of a raw `KeyValue`, which nearly always is its first field, and short.
 #[inline]
-fn key_of(raw: &[u8]) -> Result<&[u8], WireError> {
+fn key_length(raw: &[u8]) -> Option<usize> {
     match raw {
-        [0x0a, length, rest @ ..] if *length < 0x80 && rest.len() >= usize::from(*length) => {
-            Ok(&rest[..usize::from(*length)])
-        }
-        _ => Ok(KeyValueView::parse(raw)?.key.as_bytes()),
+        [0x0a, length @ ..0x80, ..] => Some(usize::from(*length)),
+        _ => None,
     }
 }
 

@@ -35,10 +35,33 @@ impl Slot {
 /// Longer keys share one list.
 const LENGTH_MAX: usize = 64;
 
+/// Lengths of keys, a bit each; those beyond 63 share one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::sample) struct Lengths(u64);
+
+impl Lengths {
+    fn bit(length: usize) -> u64 {
+        1 << length.min(u64::BITS as usize - 1)
+    }
+
+    /// Whether there may be a key so long.
+    #[inline]
+    pub fn have(self, length: usize) -> bool {
+        self.0 & Self::bit(length) != 0
+    }
+
+    /// These and those.
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
 /// Slots by the length of their key, then in order.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub slots: Vec<Slot>,
+    /// Of all keys.
+    pub lengths: Lengths,
     /// Where the slots of a length start; one more at the end.
     starts: [u16; LENGTH_MAX + 2],
 }
@@ -51,7 +74,8 @@ impl Keys {
             let before = slots.iter().filter(|slot| slot.key.len().min(LENGTH_MAX) < length).count();
             *start = u16::try_from(before).unwrap_or(u16::MAX);
         }
-        Self { slots, starts }
+        let lengths = Lengths(slots.iter().fold(0, |bits, slot| bits | Lengths::bit(slot.key.len())));
+        Self { slots, lengths, starts }
     }
 
     /// The slot of a key.

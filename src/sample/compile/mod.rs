@@ -12,6 +12,7 @@ mod program;
 
 pub(super) use build::{Builder, CompileError};
 pub(super) use condition::{Condition, TraceFacts};
+pub(super) use keys::Lengths;
 pub(super) use program::{Program, Scratch};
 
 #[cfg(test)]

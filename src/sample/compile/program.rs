@@ -8,7 +8,7 @@ use super::atom::{Field, RootField, Test, Tests, set};
 use super::build::{Atom, Builder, CaptureField};
 use super::conjunctions::Conjunctions;
 use super::durations::Durations;
-use super::keys::{Keys, Slot};
+use super::keys::{Keys, Lengths, Slot};
 use crate::sample::notes::{Matches, merge_capture};
 use crate::traceql::{BinaryOp, Kind, Literal, Status, Value, compares};
 use crate::wire::{KeyValueView, SpanView, WireError, attributes_of};
@@ -235,6 +235,11 @@ impl Program {
         if self.captures > 0 {
             scratch.captures.clone_from(&scratch.captures_of_resource);
         }
+    }
+
+    /// How long the keys are that anything is asked about.
+    pub fn key_lengths(&self) -> Lengths {
+        self.keys.lengths
     }
 
     /// Asks an attribute of the span: its key, and the whole raw `KeyValue`.
