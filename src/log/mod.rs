@@ -6,6 +6,7 @@
 //! and acknowledges. The bytes on disk are described in [`frame`].
 
 mod active;
+mod buffers;
 mod cache;
 mod config;
 mod error;

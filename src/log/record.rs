@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 
+use super::buffers::SPARE;
 use super::error::RecordError;
 use super::frame::{PAYLOAD_BYTES_MAX, checksum, u32_at, u64_at};
 use crate::runtime::{RequestId, Tenant};
@@ -159,11 +160,12 @@ fn compressed_in(scratch: &mut [u8], meta: &SpansMeta, body: &[u8]) -> Option<Ve
 }
 
 /// Decompresses to just so many bytes; `None` if that is not what they are.
-fn decompressed(body: &[u8], length: usize) -> Option<Vec<u8>> {
-    let mut whole = vec![0; length];
+fn decompressed(body: &[u8], length: usize) -> Option<Bytes> {
     let claimed = i32::try_from(length).ok()?;
-    let written = decompress_to_buffer(body, Some(claimed), &mut whole).ok()?;
-    (written == length).then_some(whole)
+    SPARE.filled(length, |whole| {
+        let written = decompress_to_buffer(body, Some(claimed), whole).ok()?;
+        (written == length).then_some(())
+    })
 }
 
 fn put_meta(payload: &mut Vec<u8>, meta: &SpansMeta, body_bytes: usize, codec: u8) {
@@ -200,7 +202,7 @@ impl Record {
             CODEC_RAW => self.payload.slice_ref(body),
             // LZ4 makes a block at most 255 times as short: a claim beyond is a lie, and not worth an allocation.
             CODEC_LZ4 if body_bytes <= body.len().saturating_mul(255).min(PAYLOAD_BYTES_MAX) => {
-                decompressed(body, body_bytes).ok_or(RecordError::Malformed)?.into()
+                decompressed(body, body_bytes).ok_or(RecordError::Malformed)?
             }
             _ => return Err(RecordError::Malformed),
         };
