@@ -95,10 +95,18 @@ pub struct Lane {
     /// Whoever sleeps before another try looks again.
     changed: Notify,
     failing: AtomicBool,
-    why: Mutex<String>,
+    why: Mutex<Trouble>,
     /// The receiver asked to be left alone until then.
     left_alone: Mutex<Option<Instant>>,
     refusals: Mutex<Refusals>,
+}
+
+/// Why spans are not taken at the moment.
+#[derive(Default)]
+struct Trouble {
+    reason: String,
+    /// What our own log was told last, and when.
+    told: Option<(String, Instant)>,
 }
 
 /// What was refused for good or given up lately, so that our own log is told of it now and then, not each time.
@@ -153,7 +161,7 @@ impl Lane {
 
     /// Why its receiver does not take anything at the moment; `None` while it does.
     pub fn trouble(&self) -> Option<String> {
-        self.failing.load(Ordering::Relaxed).then(|| self.why.lock().clone())
+        self.failing.load(Ordering::Relaxed).then(|| self.why.lock().reason.clone())
     }
 
     /// Why spans were refused for good, or given up, the last time; `None` if that never happened.
@@ -311,10 +319,16 @@ impl Lane {
 
     fn later(&self, reason: String) {
         LaneStats::add(&self.stats.retries, 1);
-        if !self.failing.swap(true, Ordering::Relaxed) {
+        let begins = !self.failing.swap(true, Ordering::Relaxed);
+        let mut trouble = self.why.lock();
+        // Each is told once; where two take turns, not each time.
+        let is_another =
+            trouble.told.as_ref().is_none_or(|(told, at)| *told != reason && at.elapsed() >= TELL_EVERY);
+        if begins || is_another {
             tracing::warn!(receiver = %self.member, reason, "spans are not taken; they wait in the log");
+            trouble.told = Some((reason.clone(), Instant::now()));
         }
-        *self.why.lock() = reason;
+        trouble.reason = reason;
     }
 }
 
