@@ -23,6 +23,9 @@ use super::{Accepted, Ingest, cors, json, status};
 const PATH: &str = "/v1/traces";
 /// More JSON than this would keep other requests waiting while it is converted.
 const JSON_INLINE_BYTES_MAX: usize = 256 * 1024;
+/// Read and thrown away of a body that is too large, in times the limit, so that its sender gets to read that, and does not
+/// send it again.
+const TOO_LARGE_TIMES_MAX: usize = 8;
 /// Read and thrown away of the body of a sender who is not let in, so that it gets to read why.
 const STRANGERS_BYTES_MAX: usize = 1024 * 1024;
 const STRANGERS_TIME_MAX: Duration = Duration::from_secs(1);
@@ -118,6 +121,7 @@ fn discarded<I>(room: &Room<I>, failure: &Failure) -> (usize, Duration) {
     let Limits { bytes_max, deadline, .. } = room.limits;
     match failure {
         Failure::Denied { .. } => (STRANGERS_BYTES_MAX.min(bytes_max), STRANGERS_TIME_MAX.min(deadline)),
+        Failure::TooLarge { .. } => (bytes_max.saturating_mul(TOO_LARGE_TIMES_MAX), deadline),
         _ => (bytes_max, deadline),
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::peer::{Answer, deflate, gzip, post, send, send_h2, zstd};
 use super::{Server, sample, small};
 use crate::receive::status::{BadRequest, Status};
-use crate::receive::{Accepted, Reason, Refusal, Transport};
+use crate::receive::{Accepted, Reason, ReceiveConfig, Refusal, Transport};
 
 const PROTOBUF: &str = "content-type: application/x-protobuf\r\n";
 const JSON: &str = "content-type: application/json\r\n";
@@ -200,6 +200,18 @@ async fn an_oversize_request_is_413() {
         }
     }
     assert_eq!(server.stats().refused(Reason::TooLarge), 8);
+    assert_eq!(server.receiver.budget().bytes_used(), 0);
+}
+
+#[tokio::test]
+async fn a_sender_gets_to_read_that_its_request_is_too_large() {
+    let server =
+        Server::with(ReceiveConfig { request_bytes_max: 1 << 20, ..ReceiveConfig::default() }).await;
+    // More than the kernel holds for the two: a connection closed before all is read is reset.
+    let large = vec![b' '; 7 << 20];
+    for _ in 0..3 {
+        assert_eq!(post(server.http, PROTOBUF, &large).await.status, 413);
+    }
     assert_eq!(server.receiver.budget().bytes_used(), 0);
 }
 
