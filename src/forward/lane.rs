@@ -321,9 +321,9 @@ impl Lane {
         LaneStats::add(&self.stats.retries, 1);
         let begins = !self.failing.swap(true, Ordering::Relaxed);
         let mut trouble = self.why.lock();
-        // Each is told once; where two take turns, not each time.
+        // Another than was told is told too, but not each time where two take turns.
         let is_another =
-            trouble.told.as_ref().is_none_or(|(told, at)| *told != reason && at.elapsed() >= TELL_EVERY);
+            trouble.told.as_ref().is_some_and(|(told, at)| *told != reason && at.elapsed() >= TELL_EVERY);
         if begins || is_another {
             tracing::warn!(receiver = %self.member, reason, "spans are not taken; they wait in the log");
             trouble.told = Some((reason.clone(), Instant::now()));
