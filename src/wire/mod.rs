@@ -20,8 +20,8 @@ pub use proto::{
     put_varint_field, varint_len,
 };
 pub use view::{
-    Attributes, EventView, LinkView, Messages, ResourceSpansView, ScopeSpansView, ScopeView, SpanView,
-    attributes_of, resource_spans, span_tag,
+    Attributes, EventView, LinkView, Messages, ResourceSpansView, SPAN_ATTRIBUTE_TAG, ScopeSpansView,
+    ScopeView, SpanHead, SpanView, attributes_of, resource_spans,
 };
 
 #[cfg(test)]

@@ -3,25 +3,8 @@
 use super::any::{KeyValueView, stop};
 use super::proto::{Fields, WireError};
 
-/// What the fields of a span begin with: number and wire type.
-pub mod span_tag {
-    /// `trace_id`
-    pub const TRACE_ID: u8 = 1 << 3 | 2;
-    /// `span_id`
-    pub const SPAN_ID: u8 = 2 << 3 | 2;
-    /// `parent_span_id`
-    pub const PARENT_SPAN_ID: u8 = 4 << 3 | 2;
-    /// `name`
-    pub const NAME: u8 = 5 << 3 | 2;
-    /// `kind`
-    pub const KIND: u8 = 6 << 3;
-    /// `start_time_unix_nano`
-    pub const START: u8 = 7 << 3 | 1;
-    /// `end_time_unix_nano`
-    pub const END: u8 = 8 << 3 | 1;
-    /// One of `attributes`
-    pub const ATTRIBUTE: u8 = 9 << 3 | 2;
-}
+/// What an attribute of a span begins with: field 9, length-delimited.
+pub const SPAN_ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
 
 /// The length-delimited fields of one number in a message: repeated messages, in order.
 #[derive(Debug, Clone)]
@@ -213,6 +196,45 @@ pub struct SpanView<'a> {
     pub dropped_links_count: u32,
 }
 
+/// The fields of a span before its attributes as every SDK writes them: in the order of their numbers, short. What is written
+/// in another way is not read, and is what it is by default.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanHead<'a> {
+    /// `trace_id`
+    pub trace_id: &'a [u8],
+    /// `span_id`
+    pub span_id: &'a [u8],
+    /// `parent_span_id`
+    pub parent_span_id: &'a [u8],
+    /// `name`, if it was read: a tag and a length of one byte each come before it. Not checked.
+    pub name: Option<&'a [u8]>,
+    /// `kind`
+    pub kind: u8,
+    /// `start_time_unix_nano`
+    pub start_time_unix_nano: u64,
+    /// `end_time_unix_nano`
+    pub end_time_unix_nano: u64,
+}
+
+impl<'a> SpanHead<'a> {
+    /// Reads these fields; the next one is whatever comes behind them.
+    #[inline(always)]
+    pub fn read(fields: &mut Fields<'a>) -> Self {
+        const fn tag(number: u8, wire_type: u8) -> u8 {
+            number << 3 | wire_type
+        }
+        Self {
+            trace_id: fields.read_short(tag(1, 2)).unwrap_or_default(),
+            span_id: fields.read_short(tag(2, 2)).unwrap_or_default(),
+            parent_span_id: fields.read_short(tag(4, 2)).unwrap_or_default(),
+            name: fields.read_short(tag(5, 2)),
+            kind: fields.read_small(tag(6, 0)).unwrap_or_default(),
+            start_time_unix_nano: fields.read_fixed64(tag(7, 1)).unwrap_or_default(),
+            end_time_unix_nano: fields.read_fixed64(tag(8, 1)).unwrap_or_default(),
+        }
+    }
+}
+
 impl<'a> SpanView<'a> {
     /// Reads a raw `Span`, passing over attributes, events and links.
     #[inline]
@@ -228,11 +250,23 @@ impl<'a> SpanView<'a> {
         texts: bool,
         mut on_attribute: impl FnMut(&'a [u8]) -> Result<(), WireError>,
     ) -> Result<Self, WireError> {
-        let mut view = Self { raw, ..Self::default() };
         let mut fields = Fields::new(raw);
-        view.read_head(&mut fields, texts)?;
+        let head = SpanHead::read(&mut fields);
+        let mut view = Self {
+            raw,
+            trace_id: head.trace_id,
+            span_id: head.span_id,
+            parent_span_id: head.parent_span_id,
+            kind: head.kind.into(),
+            start_time_unix_nano: head.start_time_unix_nano,
+            end_time_unix_nano: head.end_time_unix_nano,
+            ..Self::default()
+        };
+        if let Some(name) = head.name.filter(|_| texts) {
+            view.name = simdutf8::basic::from_utf8(name).map_err(|_| WireError::Utf8("span.name"))?;
+        }
         loop {
-            while let Some(attribute) = fields.read_short(span_tag::ATTRIBUTE) {
+            while let Some(attribute) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
                 on_attribute(attribute)?;
             }
             let Some(field) = fields.read()? else { return Ok(view) };
@@ -254,24 +288,6 @@ impl<'a> SpanView<'a> {
                 _ => {}
             }
         }
-    }
-
-    /// The fields before the attributes as every SDK writes them: in the order of their numbers, short. What is written in
-    /// another way is left to the loop.
-    #[inline(always)]
-    fn read_head(&mut self, fields: &mut Fields<'a>, texts: bool) -> Result<(), WireError> {
-        self.trace_id = fields.read_short(span_tag::TRACE_ID).unwrap_or_default();
-        self.span_id = fields.read_short(span_tag::SPAN_ID).unwrap_or_default();
-        self.parent_span_id = fields.read_short(span_tag::PARENT_SPAN_ID).unwrap_or_default();
-        if let Some(name) = fields.read_short(span_tag::NAME)
-            && texts
-        {
-            self.name = simdutf8::basic::from_utf8(name).map_err(|_| WireError::Utf8("span.name"))?;
-        }
-        self.kind = fields.read_small(span_tag::KIND).unwrap_or_default().into();
-        self.start_time_unix_nano = fields.read_fixed64(span_tag::START).unwrap_or_default();
-        self.end_time_unix_nano = fields.read_fixed64(span_tag::END).unwrap_or_default();
-        Ok(())
     }
 
     #[inline]

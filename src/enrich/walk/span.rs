@@ -3,7 +3,9 @@
 use super::{Index, Nested, Walk, check};
 use crate::enrich::config::Scope;
 use crate::enrich::stats::Place;
-use crate::wire::{Field, Fields, WireError, WireKind, offset_in, put_bytes_field, span_tag};
+use crate::wire::{
+    Field, Fields, SPAN_ATTRIBUTE_TAG, SpanHead, WireError, WireKind, offset_in, put_bytes_field,
+};
 
 /// The field number of a span's attributes.
 const ATTRIBUTES: u32 = 9;
@@ -83,10 +85,10 @@ impl<'w> Walk<'w> {
         self.seen.fill(false);
         let base = offset_in(self.body, raw);
         let mut fields = Fields::new(raw);
-        self.span_head(&mut seen, &mut fields, base, is_scripted)?;
+        self.span_head(&mut seen, SpanHead::read(&mut fields), is_scripted)?;
         loop {
             let mut start = base + fields.offset();
-            while !is_scripted && let Some(raw) = fields.read_short(span_tag::ATTRIBUTE) {
+            while !is_scripted && let Some(raw) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
                 self.span_attribute(Nested { number: ATTRIBUTES, start, raw })?;
                 start = base + fields.offset();
             }
@@ -99,35 +101,25 @@ impl<'w> Walk<'w> {
         Ok(seen.identity)
     }
 
-    /// The fields before the attributes as every SDK writes them: in the order of their numbers, short.
+    /// What is at a span's head. Types are right there, and of a name that is ASCII nobody asks more, unless for its secrets.
     #[inline(always)]
     fn span_head(
         &mut self,
         seen: &mut Seen<'w>,
-        fields: &mut Fields<'w>,
-        base: usize,
+        head: SpanHead<'w>,
         is_scripted: bool,
     ) -> Result<(), WireError> {
-        seen.identity.trace_id = fields.read_short(span_tag::TRACE_ID).unwrap_or_default();
-        seen.identity.span_id = fields.read_short(span_tag::SPAN_ID).unwrap_or_default();
-        seen.identity.parent_span_id = fields.read_short(span_tag::PARENT_SPAN_ID).unwrap_or_default();
-        let start = base + fields.offset();
-        match fields.read_short(span_tag::NAME) {
-            // ASCII is UTF-8, and nobody else asks.
-            Some(name) if name.is_ascii() && !is_scripted && !self.rules.redactor.reads_names => {
-                seen.identity.name = name;
-            }
-            Some(name) => {
-                let field = Field { number: NAME, kind: WireKind::Bytes(name) };
-                self.span_field(seen, field, start, is_scripted)?;
-            }
-            None => {}
+        seen.identity.trace_id = head.trace_id;
+        seen.identity.span_id = head.span_id;
+        seen.identity.parent_span_id = head.parent_span_id;
+        let Some(name) = head.name else { return Ok(()) };
+        if name.is_ascii() && !is_scripted && !self.rules.redactor.reads_names {
+            seen.identity.name = name;
+            return Ok(());
         }
-        // Their types are right, and there is nothing else to check.
-        let _ = fields.read_small(span_tag::KIND);
-        let _ = fields.read_fixed64(span_tag::START);
-        let _ = fields.read_fixed64(span_tag::END);
-        Ok(())
+        let start = offset_in(self.body, name) - 2;
+        let field = Field { number: NAME, kind: WireKind::Bytes(name) };
+        self.span_field(seen, field, start, is_scripted)
     }
 
     /// The field of a span that begins at `start`.

@@ -18,7 +18,7 @@ use crate::store::error::StoreError;
 use crate::store::index::FileIndex;
 use crate::store::other_types::OtherTypes;
 use crate::store::schema::{ColumnType, TableKind, WellKnownScope};
-use crate::wire::{Fields, Messages, WireError, span_tag};
+use crate::wire::{Fields, Messages, SPAN_ATTRIBUTE_TAG, WireError};
 
 const ZERO: &[u8] = &0u64.to_le_bytes();
 /// What memory is fetched in, in bytes.
@@ -155,7 +155,7 @@ impl<'a> SpanRows<'a> {
         entries.begin();
         let mut fields = Fields::new(raw);
         loop {
-            while let Some(attribute) = fields.read_short(span_tag::ATTRIBUTE) {
+            while let Some(attribute) = fields.read_short(SPAN_ATTRIBUTE_TAG) {
                 put_attribute(entries, typed, layout, row, attribute, &mut self.other_types)?;
             }
             let Some(field) = fields.read()? else { break };
