@@ -41,7 +41,9 @@ async fn row_12_while_the_bucket_says_500_or_slow_down_the_log_fills_then_sender
     assert!(!refusal.details().is_empty(), "a retry hint: {refusal:?}");
     let status = daemon.json("/status").await;
     let log_bytes = status["log"]["bytes"].as_u64().unwrap();
-    assert!(log_bytes > 2 << 20 && log_bytes <= 3 << 20, "it is the log that is full: {status}");
+    // What the log needs to shrink again may go an eighth beyond the limit.
+    let full = 2 << 20..=(3 << 20) + (3 << 17);
+    assert!(full.contains(&log_bytes), "it is the log that is full: {status}");
     assert_eq!(status["store"]["batches"], 0, "{status}");
 
     bucket.be(Mood::Well);
