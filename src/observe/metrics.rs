@@ -175,6 +175,9 @@ impl Families {
 
     fn sample(&mut self, snapshot: &Snapshot<'_>) {
         let stats = snapshot.sampler;
+        let help =
+            "Records of the log that sampling has taken in: fewer than were written while it lags behind";
+        self.counter("tracewell_sample_applied_records", help, stats.records_applied);
         self.counter("tracewell_sample_spans_received", "Spans that came in", stats.spans_received);
         self.by_rule(&snapshot.by_rule());
         let help = "Spans of kept traces that came after the verdict";

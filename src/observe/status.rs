@@ -119,6 +119,7 @@ fn sample(snapshot: &Snapshot<'_>) -> Value {
         })
     });
     json!({
+        "applied_records": stats.records_applied,
         "spans_received": stats.spans_received,
         "pending_traces": stats.pending_traces,
         "kept_traces_not_stored": stats.kept_traces_not_stored,

@@ -57,6 +57,7 @@ impl Daemon {
                 ..LogStats::default()
             },
             sampler: SamplerStats {
+                records_applied: 70,
                 spans_received: 500,
                 kept_by_rule: [(Arc::from("errors"), Tally { traces: 3, spans: 30 })].into(),
                 dropped_by_rule: [(Arc::from("base"), Tally { traces: 40, spans: 400 })].into(),
@@ -196,6 +197,7 @@ fn metrics_are_open_metrics_text_with_the_numbers_of_the_stages() {
         ("tracewell_recorder_missing_segments", 1.0),
         ("tracewell_recorder_rebuilt_segments_total", 3.0),
         ("tracewell_recorder_index_bytes", 96.0),
+        ("tracewell_sample_applied_records_total", 70.0),
         ("tracewell_sample_spans_received_total", 500.0),
         ("tracewell_sample_kept_traces_total{rule=\"errors\"}", 3.0),
         ("tracewell_sample_kept_traces_total{rule=\"base\"}", 0.0),
@@ -293,7 +295,7 @@ fn the_status_document_has_its_fixed_names() {
     assert_eq!(
         document["sample"],
         json!({
-            "spans_received": 500, "pending_traces": 6, "kept_traces_not_stored": 2,
+            "applied_records": 70, "spans_received": 500, "pending_traces": 6, "kept_traces_not_stored": 2,
             "adjusted_count_spans": 512.5, "decided_early": 0, "late_spans_kept": 0, "late_spans_dropped": 0,
             "rescued_traces": 0, "rescued_spans": 0, "rescues_missed": 0,
             "index_bytes": 2048, "decisions": 0, "decisions_bytes": 0,

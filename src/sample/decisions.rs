@@ -93,15 +93,19 @@ impl Decisions {
 
     /// One shared copy of equal verdicts.
     pub(super) fn share(&mut self, verdict: Verdict) -> Arc<Verdict> {
+        if let Some((known, _)) = self.young.numbers.get_key_value(&verdict) {
+            return known.clone();
+        }
         let verdict = Arc::new(verdict);
         let number = self.number(&verdict);
         self.young.verdicts.get(usize::from(number)).cloned().unwrap_or(verdict)
     }
 
     fn number(&mut self, verdict: &Arc<Verdict>) -> u16 {
-        if !self.young.numbers.contains_key(verdict)
-            && self.young.bytes() + verdict_bytes(verdict) > self.bytes_max / 2
-        {
+        if let Some(number) = self.young.numbers.get(verdict) {
+            return *number;
+        }
+        if self.young.bytes() + verdict_bytes(verdict) > self.bytes_max / 2 {
             self.forget();
         }
         self.young.number(verdict).unwrap_or_else(|| {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::Fingerprint;
+use super::due::{Due, DueQueue};
 use super::notes::{Matches, TraceNote};
 use super::rules::Facts;
 use super::services::{ServiceSpans, add_services};
@@ -56,20 +57,6 @@ impl Tenants {
     pub(super) fn fingerprint(&self, key: &Key) -> Fingerprint {
         let seed = self.0.get(usize::from(key.tenant)).map_or(0, |(_, seed)| *seed);
         Fingerprint::seeded(seed, &key.trace_id)
-    }
-}
-
-/// When a trace is due: hundredths of a second of monotonic time, rounded up. Enough for a year and a half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Due(u32);
-
-impl Due {
-    pub(super) fn at(time: Duration) -> Self {
-        Self(u32::try_from(time.as_millis().div_ceil(10)).unwrap_or(u32::MAX))
-    }
-
-    pub(super) fn time(self) -> Duration {
-        Duration::from_millis(u64::from(self.0) * 10)
     }
 }
 
@@ -235,7 +222,7 @@ impl Entry {
     /// What it takes in memory, in bytes: its slot, its place in the table, its times in the queue, what is beside it.
     pub(super) fn memory(&self) -> usize {
         let table = (size_of::<u32>() + 1) * 8 / 7 + 1;
-        let queue = 2 * size_of::<(Due, u32)>();
+        let queue = 2 * DueQueue::SLOT_BYTES;
         let beside = self.extra.as_ref().map_or(0, |extra| extra.heap_bytes());
         size_of::<Slot>() + table + queue + places_heap(&self.places) + beside
     }

@@ -8,6 +8,7 @@ mod actions;
 mod balance;
 mod compile;
 mod decisions;
+mod due;
 mod fingerprint;
 mod index;
 mod notes;

@@ -241,13 +241,16 @@ impl Daemon {
         traces.iter().map(|t| (t["traceID"].as_str().unwrap().to_string(), spans(t))).collect()
     }
 
-    /// Waits until `/status` says that nothing waits for a verdict or for the table.
+    /// Waits until `/status` says that everything acknowledged is known to the sampler, and nothing waits for a verdict or for
+    /// the table.
     pub async fn settle(&self, deadline: Duration) {
         let started = Instant::now();
         loop {
             let status = self.json("/status").await;
             let sample = &status["sample"];
-            if sample["pending_traces"] == 0 && sample["kept_traces_not_stored"] == 0 {
+            let written = status["log"]["records"].as_u64().unwrap();
+            let is_known = sample["applied_records"].as_u64().unwrap() >= written;
+            if is_known && sample["pending_traces"] == 0 && sample["kept_traces_not_stored"] == 0 {
                 return;
             }
             assert!(started.elapsed() < deadline, "not settled after {deadline:?}: {status}");

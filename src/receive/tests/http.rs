@@ -205,8 +205,7 @@ async fn an_oversize_request_is_413() {
 
 #[tokio::test]
 async fn a_sender_gets_to_read_that_its_request_is_too_large() {
-    let server =
-        Server::with(ReceiveConfig { request_bytes_max: 1 << 20, ..ReceiveConfig::default() }).await;
+    let server = Server::with(ReceiveConfig { request_bytes_max: 1 << 20, ..ReceiveConfig::default() }).await;
     // More than the kernel holds for the two: a connection closed before all is read is reset.
     let large = vec![b' '; 7 << 20];
     for _ in 0..3 {

@@ -95,7 +95,7 @@ impl Sampler {
     /// In replay a trace may still be pending here, because its verdict was in a segment that is gone: the record carries
     /// the verdict, and the places it names are the batch's.
     pub fn apply_flush(&mut self, position: Position, flush: &Flush) -> Arc<Batch> {
-        self.applied = self.applied.max(position);
+        self.applies(position);
         self.planned = None;
         self.next_batch_id = self.next_batch_id.max(flush.batch.saturating_add(1));
         if let Some(known) = self.in_flight.get(&flush.batch) {
@@ -219,7 +219,7 @@ impl Sampler {
 
     /// A Done record is committed: the batch is in the table.
     pub fn apply_done(&mut self, position: Position, done: &Done) {
-        self.applied = self.applied.max(position);
+        self.applies(position);
         self.next_batch_id = self.next_batch_id.max(done.batch.saturating_add(1));
         let Some(batch) = self.in_flight.remove(&done.batch) else { return };
         for trace in &batch.traces {

@@ -19,8 +19,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,8 @@ pub use stats::{SamplerStats, Tally};
 use super::actions::Limiter;
 use super::balance::Balance;
 use super::decisions::Decisions;
-use super::index::{Due, Entries, Entry, Key, Needed, Tenants, places_heap};
+use super::due::{Due, DueQueue};
+use super::index::{Entries, Entry, Key, Needed, Tenants, places_heap};
 use super::notes::{Notes, TraceNote};
 use super::records::Decided;
 use super::rules::{RuleSet, Rulebook};
@@ -76,6 +76,8 @@ impl Default for SamplerConfig {
 
 /// Decisions in one record, at most: bounds how long one tick takes.
 const DECISIONS_MAX: usize = 8192;
+/// Traces that are looked up together: what is fetched of them fits the nearest cache.
+const AHEAD: usize = 32;
 /// How long rules stay after new ones came: longer than a request takes from its scan to the log.
 const RULES_STAY: Duration = Duration::from_secs(60);
 
@@ -88,7 +90,7 @@ pub struct Sampler {
     entries: Entries,
     /// When the traces in the slots are due. A trace whose time changed is in it twice; the entry knows which one holds. A
     /// slot may hold another trace by then: if that is due at the same time, it may as well be decided for it.
-    due: BinaryHeap<Reverse<(Due, u32)>>,
+    due: DueQueue,
     decisions: Decisions,
     kept: VecDeque<KeptTrace>,
     /// Their spans' bytes on the wire.
@@ -127,7 +129,7 @@ impl Sampler {
             rulebook,
             tenants: Tenants::default(),
             entries: Entries::default(),
-            due: BinaryHeap::new(),
+            due: DueQueue::default(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             kept_since: None,
@@ -166,7 +168,7 @@ impl Sampler {
         now: Duration,
         age: Duration,
     ) {
-        self.applied = self.applied.max(position);
+        self.applies(position);
         if self.counting {
             self.stats.spans_received += u64::from(notes.spans);
         }
@@ -174,16 +176,34 @@ impl Sampler {
         if let Some(mut open) = self.balance.at(position) {
             notes.traces.iter().for_each(|note| open.received(tenant, &note.services));
         }
-        for note in &notes.traces {
-            let key = Key { tenant, trace_id: note.trace_id };
-            match self.entries.find(&key) {
-                Some(slot) => self.observe_more(slot, position, note, now, age),
-                None => match self.decisions.get(self.tenants.fingerprint(&key)).cloned() {
-                    Some(verdict) => self.observe_late(key, position, note, &verdict, now),
-                    None => self.observe_new(key, position, note, now, age),
-                },
+        for notes in notes.traces.chunks(AHEAD) {
+            self.fetch(notes.iter().map(|note| Key { tenant, trace_id: note.trace_id }));
+            for note in notes {
+                let key = Key { tenant, trace_id: note.trace_id };
+                match self.entries.find(&key) {
+                    Some(slot) => self.observe_more(slot, position, note, now, age),
+                    None => match self.decisions.get(self.tenants.fingerprint(&key)).cloned() {
+                        Some(verdict) => self.observe_late(key, position, note, &verdict, now),
+                        None => self.observe_new(key, position, note, now, age),
+                    },
+                }
             }
         }
+    }
+
+    /// Looks traces up for nothing but that the memory about them is near when it is asked for. Each lies anywhere, and to
+    /// wait for it is most of what a trace costs here: lookups in a row that do not depend on each other wait together.
+    fn fetch(&self, keys: impl Iterator<Item = Key>) {
+        for key in keys {
+            let place = self.entries.get(&key).and_then(|entry| entry.places.first());
+            std::hint::black_box((place, self.decisions.get(self.tenants.fingerprint(&key)).is_some()));
+        }
+    }
+
+    /// A record is about to be applied.
+    fn applies(&mut self, position: Position) {
+        self.applied = self.applied.max(position);
+        self.stats.records_applied += u64::from(self.counting);
     }
 
     fn observe_new(&mut self, key: Key, position: Position, note: &TraceNote, now: Duration, age: Duration) {
@@ -195,7 +215,7 @@ impl Sampler {
         self.needed.hold(&entry.places);
         let due = entry.due;
         let slot = self.entries.insert(key, entry);
-        self.due.push(Reverse((due, slot)));
+        self.due.push(due, slot);
     }
 
     fn observe_more(
@@ -223,7 +243,7 @@ impl Sampler {
             && due < entry.due
         {
             entry.due = due;
-            self.due.push(Reverse((due, slot)));
+            self.due.push(due, slot);
         }
     }
 
@@ -270,11 +290,9 @@ impl Sampler {
         if self.pending_memory + self.kept_memory > self.config.index_bytes_max {
             self.decide_oldest(now, &mut decided);
         }
-        while let Some(Reverse((due, slot))) = self.due.peek().copied()
-            && due.time() <= now
-            && decided.len() < DECISIONS_MAX
+        while decided.len() < DECISIONS_MAX
+            && let Some((due, slot)) = self.due.pop(now)
         {
-            self.due.pop();
             if self.entries.at(slot).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided) {
                 self.decide(slot, now, false, &mut decided);
             }
@@ -287,10 +305,10 @@ impl Sampler {
     fn forget_due(&mut self) {
         if self.due.len() > 2 * self.entries.len() + DECISIONS_MAX {
             let entries = &self.entries;
-            let holds = |due: &Due, slot: &u32| {
-                entries.at(*slot).is_some_and(|(_, e)| e.due == *due && !e.is_decided)
+            let holds = |due: Due, slot: u32| {
+                entries.at(slot).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided)
             };
-            self.due.retain(|Reverse((due, slot))| holds(due, slot));
+            self.due.retain(holds);
         }
     }
 
@@ -326,9 +344,13 @@ impl Sampler {
 
     /// Acts on verdicts that are in the log at `position`: kept traces go on to the store, dropped ones are let go.
     pub fn apply_verdicts(&mut self, position: Position, decided: &[Decided], now: Duration) {
-        self.applied = self.applied.max(position);
-        for decision in decided {
+        self.applies(position);
+        for (at, decision) in decided.iter().enumerate() {
             let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
+            if at % AHEAD == 0 {
+                let near = decided.get(at..).unwrap_or_default().iter().take(AHEAD);
+                self.fetch(near.map(|d| Key { tenant: key.tenant, trace_id: d.trace_id }));
+            }
             let verdict = self.settled(&key, decision);
             let Some(entry) = self.take_entry(&key) else { continue };
             if self.counting {
@@ -421,7 +443,7 @@ impl Sampler {
 
     /// When the next trace is due, on the monotonic clock.
     pub fn next_due(&self) -> Option<Duration> {
-        self.due.peek().map(|Reverse((due, _))| due.time())
+        self.due.first().map(Due::time)
     }
 
     /// Whether kept traces that cannot be stored take so much that no more should be taken in.

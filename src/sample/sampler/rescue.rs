@@ -158,7 +158,7 @@ impl Sampler {
 
     /// Acts on traces that were found again and are in a Rescue record at `position`: they are kept from now on.
     pub fn apply_rescue(&mut self, position: Position, rescued: &[Rescued], now: Duration) {
-        self.applied = self.applied.max(position);
+        self.applies(position);
         for found in rescued {
             let key = Key { tenant: self.tenants.number(&found.tenant), trace_id: found.trace_id };
             let late = self.end_wish(&key);

@@ -24,6 +24,8 @@ impl Tally {
 /// Counters since the start of the process, and gauges of now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SamplerStats {
+    /// Records of the log that were applied: as many as were written, once all that was acknowledged is known here.
+    pub records_applied: u64,
     /// Spans that came in.
     pub spans_received: u64,
     /// What each rule kept.
