@@ -78,7 +78,7 @@ async fn plain_text_on_a_tls_port_is_told_so_and_tls_on_a_plain_one_ends_at_once
     let began = Instant::now();
     assert!(grpc(&plain.grpc, &world.ca.pem(), None).await.is_err());
     assert!(http(&world.ca.pem(), None).get(https(&plain.http)).send().await.is_err());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
