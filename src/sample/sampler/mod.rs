@@ -345,28 +345,30 @@ impl Sampler {
     /// Acts on verdicts that are in the log at `position`: kept traces go on to the store, dropped ones are let go.
     pub fn apply_verdicts(&mut self, position: Position, decided: &[Decided], now: Duration) {
         self.applies(position);
-        for (at, decision) in decided.iter().enumerate() {
-            let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
-            if at % AHEAD == 0 {
-                let near = decided.get(at..).unwrap_or_default().iter().take(AHEAD);
-                self.fetch(near.map(|d| Key { tenant: key.tenant, trace_id: d.trace_id }));
-            }
-            let verdict = self.settled(&key, decision);
-            let Some(entry) = self.take_entry(&key) else { continue };
-            if self.counting {
-                self.stats.count_verdict(&verdict, entry.spans);
-            }
-            if let Some(mut open) = self.balance.at(position) {
-                open.decided(key.tenant, &entry.services(), &verdict);
-            }
-            if verdict.keep {
-                self.keep(key, entry, verdict, now);
-            } else {
-                self.reconsider(key, &entry, &verdict);
-                self.needed.let_go(&entry.places);
-            }
+        for decided in decided.chunks(AHEAD) {
+            let keys = decided.iter().map(|d| (self.tenants.find(&d.tenant), d.trace_id));
+            self.fetch(keys.filter_map(|(tenant, trace_id)| Some(Key { tenant: tenant?, trace_id })));
+            decided.iter().for_each(|decision| self.apply_verdict(position, decision, now));
         }
         self.retire_rules(now);
+    }
+
+    fn apply_verdict(&mut self, position: Position, decision: &Decided, now: Duration) {
+        let key = Key { tenant: self.tenants.number(&decision.tenant), trace_id: decision.trace_id };
+        let verdict = self.settled(&key, decision);
+        let Some(entry) = self.take_entry(&key) else { return };
+        if self.counting {
+            self.stats.count_verdict(&verdict, entry.spans);
+        }
+        if let Some(mut open) = self.balance.at(position) {
+            open.decided(key.tenant, &entry.services(), &verdict);
+        }
+        if verdict.keep {
+            self.keep(key, entry, verdict, now);
+        } else {
+            self.reconsider(key, &entry, &verdict);
+            self.needed.let_go(&entry.places);
+        }
     }
 
     /// The verdict that holds when a record says this one. A trace that was kept after all stays kept: a drop that was on
