@@ -12,7 +12,9 @@ pub(super) struct Due(u32);
 
 impl Due {
     pub(super) fn at(time: Duration) -> Self {
-        Self(u32::try_from(time.as_millis().div_ceil(10)).unwrap_or(u32::MAX))
+        let hundredths = u64::from(time.subsec_nanos().div_ceil(10_000_000));
+        let hundredths = time.as_secs().saturating_mul(100).saturating_add(hundredths);
+        Self(u32::try_from(hundredths).unwrap_or(u32::MAX))
     }
 
     pub(super) fn time(self) -> Duration {
