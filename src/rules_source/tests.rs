@@ -310,7 +310,8 @@ fn it_stops_promptly() {
     let began = Instant::now();
     running.stop.begin();
     running.thread.take().unwrap().join().unwrap();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // It is woken, and does not wait for the next poll.
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
     running.thread = Some(std::thread::spawn(|| ()));
 }
 
