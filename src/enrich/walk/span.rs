@@ -117,6 +117,7 @@ impl<'w> Walk<'w> {
             seen.identity.name = name;
             return Ok(());
         }
+        // Its tag and its length come before it.
         let start = offset_in(self.body, name) - 2;
         let field = Field { number: NAME, kind: WireKind::Bytes(name) };
         self.span_field(seen, field, start, is_scripted)
