@@ -41,11 +41,8 @@ impl Generation {
         self.traces.get(trace).and_then(|number| self.verdicts.get(usize::from(number)))
     }
 
-    /// The number of a verdict, a new one if need be. `None`: there are no more.
-    fn number(&mut self, verdict: &Arc<Verdict>) -> Option<u16> {
-        if let Some(number) = self.numbers.get(verdict) {
-            return Some(*number);
-        }
+    /// Gives a verdict that has none a number. `None`: there are no more.
+    fn add(&mut self, verdict: &Arc<Verdict>) -> Option<u16> {
         let number = u16::try_from(self.verdicts.len()).ok()?;
         self.verdicts.push(verdict.clone());
         self.numbers.insert(verdict.clone(), number);
@@ -97,8 +94,8 @@ impl Decisions {
             return known.clone();
         }
         let verdict = Arc::new(verdict);
-        let number = self.number(&verdict);
-        self.young.verdicts.get(usize::from(number)).cloned().unwrap_or(verdict)
+        self.number(&verdict);
+        verdict
     }
 
     fn number(&mut self, verdict: &Arc<Verdict>) -> u16 {
@@ -108,9 +105,9 @@ impl Decisions {
         if self.young.bytes() + verdict_bytes(verdict) > self.bytes_max / 2 {
             self.forget();
         }
-        self.young.number(verdict).unwrap_or_else(|| {
+        self.young.add(verdict).unwrap_or_else(|| {
             self.forget();
-            self.young.number(verdict).unwrap_or_default()
+            self.young.add(verdict).unwrap_or_default()
         })
     }
 
