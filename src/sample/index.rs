@@ -309,6 +309,11 @@ impl Entries {
         Some((slot.key, slot.entry.as_mut()?))
     }
 
+    /// Whether what is in a slot waits for its verdict, and is due at this time and no other.
+    pub(super) fn is_due(&self, number: u32, due: Due) -> bool {
+        self.at(number).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided)
+    }
+
     /// Puts in a trace that is not there, as the newest, and gives its slot.
     pub(super) fn insert(&mut self, key: Key, entry: Entry) -> u32 {
         let newest = self.newest;

@@ -293,7 +293,7 @@ impl Sampler {
         while decided.len() < DECISIONS_MAX
             && let Some((due, slot)) = self.due.pop(now)
         {
-            if self.entries.at(slot).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided) {
+            if self.entries.is_due(slot, due) {
                 self.decide(slot, now, false, &mut decided);
             }
         }
@@ -305,10 +305,7 @@ impl Sampler {
     fn forget_due(&mut self) {
         if self.due.len() > 2 * self.entries.len() + DECISIONS_MAX {
             let entries = &self.entries;
-            let holds = |due: Due, slot: u32| {
-                entries.at(slot).is_some_and(|(_, entry)| entry.due == due && !entry.is_decided)
-            };
-            self.due.retain(holds);
+            self.due.retain(|due, slot| entries.is_due(slot, due));
         }
     }
 
